@@ -1,0 +1,1 @@
+"""Policy from catalogue and lock, and the forms a certificate is shown in."""

@@ -1,0 +1,34 @@
+"""What every contract shares: strict models, canonical bytes and hashes.
+
+Canonical JSON (sorted keys, no blanks, UTF-8) is what every hash in cudactl is taken over, so the
+same content always has the same hash, whoever wrote the file and however it was indented.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Contract(BaseModel):
+    """A model that crosses a room's border: unknown fields are refused, instances never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - anything JSON can hold
+    """Return `value` as canonical JSON bytes: sorted keys, no blanks, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def canonical_hash(value: Any) -> str:  # noqa: ANN401
+    """Return the sha256 of `value`'s canonical JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def short(digest: str) -> str:
+    """Return the 12 digits of a hash that people see."""
+    return digest[:12]

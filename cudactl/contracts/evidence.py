@@ -1,0 +1,83 @@
+"""Evidence: what the probe measured. Values with units, never a verdict.
+
+Made by `cudactl/probe/measure.py` (plain dictionaries there), read by the judge.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from cudactl.contracts.base import Contract
+from cudactl.contracts.state import HostState
+
+LegName = Literal["driver", "health", "toolkit", "nvcc", "cudnn", "tensorrt"]
+
+
+class LoadedLibrary(Contract):
+    """A vendor library that a leg had really mapped, read back from /proc/self/maps."""
+
+    soname: str
+    """Name that was asked for, e.g. "libcudart.so.13"."""
+    path: str
+    """Absolute real path of the mapped file."""
+    size: int
+    """Size in bytes."""
+    sha256: str | None
+    """sha256 of the file; None where hashing was not asked for."""
+    package: str | None
+    """Debian package that owns it, or the wheel stack's folder; None when nobody does."""
+    simulated: bool
+    """True when the file carries the lab's mark."""
+
+
+class Measurement(Contract):
+    """One check's measured values."""
+
+    check: str
+    """Check id, e.g. "toolkit.cublas"."""
+    values: dict[str, Any] = Field(default_factory=dict)
+    """Measured values; units are in the key names (…_s, …_bytes)."""
+    error: str | None = None
+    """Raw error, when the value could not be had."""
+    duration_s: float = 0.0
+    """Seconds the measurement took."""
+
+
+class LegResult(Contract):
+    """One leg: a process of its own with a deadline."""
+
+    leg: LegName
+    """Name of the leg."""
+    outcome: Literal["ran", "timeout", "crashed", "stuck", "no_output"]
+    """How the process ended; `stuck` was abandoned in the kernel."""
+    detail: str = ""
+    """Exit status, signal or the end of stderr."""
+    duration_s: float
+    """Seconds."""
+    measurements: list[Measurement]
+    """What it measured."""
+    libraries: list[LoadedLibrary]
+    """What it had loaded."""
+
+
+class Evidence(Contract):
+    """Everything one probe run measured on one machine."""
+
+    schema_version: Literal[1] = 1
+    """Version of this format."""
+    probe_version: str
+    """cudactl version of the probe."""
+    probe_sha256: str | None
+    """sha256 of the zipapp that measured, where it ran as one."""
+    taken_at: float
+    """Unix time, seconds."""
+    duration_s: float
+    """Seconds."""
+    world: Literal["system", "user"]
+    """Whose environment: scrubbed, or the caller's."""
+    state: HostState
+    """The machine's state, taken in the same run."""
+    legs: list[LegResult]
+    """The legs that were asked for, each with its outcome."""

@@ -1,0 +1,250 @@
+"""HostState: everything a plan needs to know about a machine, from one probe run.
+
+Made by `cudactl/probe/state.py` on the target (plain dictionaries there), read here by plan and
+judge. What could not be read is None, never an invented value.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cudactl.contracts.base import Contract
+
+
+class OsState(Contract):
+    """Operating system identity, from os-release."""
+
+    id: str
+    """ID of os-release ("ubuntu", "debian")."""
+    version_id: str
+    """VERSION_ID ("24.04", "12")."""
+    codename: str | None
+    """VERSION_CODENAME."""
+    pretty: str
+    """PRETTY_NAME, shown to people."""
+    look_alike: bool
+    """True for a lab base that carries another distribution's identity."""
+
+    @property
+    def name(self) -> str:
+        """The name used in specs: "ubuntu-24.04"."""
+        return f"{self.id}-{self.version_id}"
+
+
+class KernelState(Contract):
+    """Kernels: the running one and the one the next boot will take."""
+
+    running: str
+    """Release of the running kernel (uname -r)."""
+    newest_installed: str | None
+    """Newest kernel under /lib/modules or /boot, where one is installed."""
+    headers: list[str] = Field(default_factory=list)
+    """Releases whose headers are installed."""
+    secure_boot: bool | None
+    """Secure Boot state from EFI variables; None where there is no EFI or it cannot be read."""
+
+
+class PythonState(Contract):
+    """The interpreter that runs the probe."""
+
+    version: str
+    """Version, e.g. "3.11.2"."""
+    executable: str
+    """Absolute path."""
+    tag: str
+    """Wheel interpreter tag, e.g. "cp311"."""
+
+
+class BrokenPackage(Contract):
+    """A package that dpkg left in the middle of something."""
+
+    name: str
+    """Package name."""
+    status: str
+    """dpkg's status words, e.g. "install ok half-configured"."""
+
+
+class AptSource(Contract):
+    """One apt source entry that names an NVIDIA-like repository, or ours."""
+
+    file: str
+    """File it is written in."""
+    uris: list[str]
+    """Addresses."""
+    signed_by: str | None
+    """Signed-By value."""
+    ours: bool
+    """True when the file's name starts with cudactl-."""
+
+
+class OwnedFile(Contract):
+    """A cudactl-* file on the host."""
+
+    path: str
+    """Absolute path."""
+    sha256: str
+    """sha256 of its content."""
+
+
+class WheelStack(Contract):
+    """A wheel stack under /opt/cudactl/stacks."""
+
+    lock: str
+    """Folder name: the lock's short hash."""
+    complete: bool
+    """True when the unpacking finished and was verified."""
+    wheels: dict[str, str] = Field(default_factory=dict)
+    """Wheel file name → sha256, as the stack's manifest says."""
+
+
+class ModuleState(Contract):
+    """The NVIDIA kernel module, loaded and on disk."""
+
+    loaded: str | None
+    """Version of the loaded module; None when it is not loaded."""
+    flavour: Literal["open", "proprietary"] | None
+    """Flavour of the loaded module."""
+    on_disk: dict[str, str] = Field(default_factory=dict)
+    """Kernel release → module version found on disk."""
+    nouveau: bool
+    """True when nouveau is loaded."""
+
+
+class PciGpu(Contract):
+    """A display or 3D controller from NVIDIA, as PCI shows it."""
+
+    address: str
+    """PCI address, e.g. "0000:01:00.0"."""
+    device: str
+    """PCI device id, four hexadecimal digits."""
+    driver: str | None
+    """Kernel driver bound to it."""
+
+
+class GpuProcess(Contract):
+    """A process that holds an NVIDIA device file open."""
+
+    pid: int
+    """Process id."""
+    name: str
+    """Command name."""
+
+
+class DiskState(Contract):
+    """Room on one file system."""
+
+    path: str
+    """Path asked about."""
+    free_bytes: int
+    """Bytes free for an unprivileged user."""
+    total_bytes: int
+    """Size in bytes."""
+
+
+class HostLock(Contract):
+    """Who is changing the host just now (/run/cudactl/host.lock)."""
+
+    run_id: str
+    """Identifier of the run."""
+    who: str
+    """User on the controller."""
+    controller: str
+    """Controller's host name."""
+    pid: int
+    """cudactl's process id on the controller."""
+    since: float
+    """Unix time of the start, seconds."""
+    expires: float
+    """Unix time after which the lock may be taken over, seconds."""
+
+
+class LastCertificate(Contract):
+    """The newest certificate kept on the host."""
+
+    lock: str
+    """Lock hash."""
+    level: str
+    """Level shown."""
+    verdict: str
+    """Overall verdict."""
+    boot_id: str | None
+    """Boot it was taken in."""
+    driver: str | None
+    """Driver it was taken with."""
+    issued: float
+    """Unix time, seconds."""
+    expires: float
+    """Unix time, seconds."""
+
+
+class HostState(Contract):
+    """A machine, as one probe run saw it."""
+
+    schema_version: Literal[1] = 1
+    """Version of this format."""
+    probe_version: str
+    """cudactl version of the probe."""
+    taken_at: float
+    """Unix time of the probe on the host, seconds."""
+    duration_s: float
+    """Time the probe took, seconds."""
+    euid: int
+    """Effective user id the probe ran with."""
+    hostname: str
+    """Host name."""
+    machine_id: str | None
+    """/etc/machine-id."""
+    boot_id: str | None
+    """Kernel boot id."""
+    os: OsState
+    """Operating system."""
+    machine: str
+    """uname -m, e.g. "x86_64", "aarch64"."""
+    dpkg_arch: str | None
+    """dpkg architecture, e.g. "amd64"."""
+    virtualization: str | None
+    """Container or hypervisor, as far as cheap signs tell ("docker", "wsl", …)."""
+    kernel: KernelState
+    """Kernels."""
+    python: PythonState
+    """Interpreter."""
+    packages: dict[str, str]
+    """Installed Debian packages: name (with ":arch" where foreign) → version."""
+    holds: list[str]
+    """Packages on hold."""
+    broken: list[BrokenPackage]
+    """Packages in a broken state."""
+    dpkg_locked: bool | None
+    """True when another process holds dpkg's lock; None when it cannot be told."""
+    apt_sources: list[AptSource]
+    """NVIDIA-like apt sources."""
+    files: list[OwnedFile]
+    """Files named cudactl-* in the places cudactl writes."""
+    stacks: list[WheelStack]
+    """Wheel stacks."""
+    active_stack: str | None
+    """Lock that /opt/cudactl/active points to."""
+    module: ModuleState
+    """Kernel module."""
+    gpus: list[PciGpu]
+    """NVIDIA GPUs on the PCI bus."""
+    device_nodes: list[str]
+    """/dev/nvidia* nodes."""
+    gpu_processes: list[GpuProcess]
+    """Processes with NVIDIA device files open (of other users only when root)."""
+    disks: list[DiskState]
+    """Room on /, /boot, /var, /opt."""
+    container_engines: list[str]
+    """Container engines found: docker, containerd, podman."""
+    owners: list[str]
+    """Who else manages this host: slurm, kubernetes, gpu-operator, puppet, chef, salt."""
+    reboot_required: bool
+    """/run/reboot-required exists."""
+    unattended_upgrades: bool
+    """The unattended-upgrades package is installed."""
+    host_lock: HostLock | None
+    """A run that is changing the host just now."""
+    certificate: LastCertificate | None
+    """The newest certificate kept on the host."""

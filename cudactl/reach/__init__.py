@@ -1,0 +1,1 @@
+"""How we get to hosts: Ansible inventory and the SSH fan-out."""

@@ -1,0 +1,1 @@
+"""What is wanted: spec, catalogue, package indexes, solver, closure, lock, repository writer."""

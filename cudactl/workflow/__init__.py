@@ -1,0 +1,1 @@
+"""The jobs a user asks for, composed from the other rooms."""
