@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import NoReturn
 
 import click
 
@@ -60,12 +60,12 @@ def cudactl() -> None:
     """Make the NVIDIA stack on a machine right, then prove it."""
 
 
-def main(argv: list[str] | None = None) -> Any:  # noqa: ANN401 - Click returns what it likes
+def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with one of the codes of `contracts.errors.Exit`."""
     try:
-        return cudactl.main(args=argv, prog_name="cudactl", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Outside standalone mode Click returns an Exit's code instead of raising it.
+        code = cudactl.main(args=argv, prog_name="cudactl", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as wrong:
         wrong.show()
         sys.exit(2)
