@@ -1,1 +1,1 @@
-"""From lock and state to a plan, and from a plan to a changed host (Ansible)."""
+"""From lock and state to a plan (pure), and from an approved plan to a changed host (Ansible)."""

@@ -1,0 +1,85 @@
+"""Options that every command about hosts has in common, and what they mean together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class HostChoice:
+    """Which hosts, by which lock, how many at once."""
+
+    names: tuple[str, ...]
+    inventories: tuple[str, ...]
+    limit: str | None
+    lock: Path | None
+    forks: int
+    max_hosts: int | None
+    ssh_args: tuple[str, ...]
+
+
+def host_options(function: F) -> F:
+    """Add HOST… and the options that choose hosts and locks."""
+    decorators = [
+        click.argument("names", nargs=-1, metavar="[HOST]..."),
+        click.option(
+            "inventories",
+            "-i",
+            "--inventory",
+            multiple=True,
+            metavar="FILE",
+            help="Ansible inventory: file, folder or plugin configuration. May be repeated.",
+        ),
+        click.option("--limit", metavar="PATTERN", help="Narrow the inventory, as in Ansible."),
+        click.option(
+            "--lock",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="The lock for these hosts; otherwise the inventory variable cudactl_lock, or "
+            "./stack.lock.",
+        ),
+        click.option(
+            "--forks",
+            type=click.IntRange(1, 1000),
+            default=30,
+            show_default=True,
+            help="Hosts at once.",
+        ),
+        click.option(
+            "--max-hosts",
+            type=click.IntRange(1),
+            help="Refuse when more hosts than this are meant.",
+        ),
+        click.option(
+            "--ssh-arg",
+            "ssh_args",
+            multiple=True,
+            metavar="ARG",
+            help="Further argument for ssh, e.g. --ssh-arg=-Fmy_config. May be repeated.",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def choice(
+    names: tuple[str, ...],
+    inventories: tuple[str, ...],
+    limit: str | None,
+    lock: Path | None,
+    forks: int,
+    max_hosts: int | None,
+    ssh_args: tuple[str, ...],
+) -> HostChoice:
+    """Put the options together; ANSIBLE_INVENTORY counts where -i is absent, as people have it."""
+    if not inventories and names and os.environ.get("ANSIBLE_INVENTORY"):
+        inventories = tuple(os.environ["ANSIBLE_INVENTORY"].split(","))
+    return HostChoice(names, inventories, limit, lock, forks, max_hosts, ssh_args)

@@ -1,0 +1,75 @@
+"""`cudactl plan host`: what would change, and why. Changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cudactl.cli.app import emit_json, finish, json_option, note, say
+from cudactl.cli.host_options import choice, host_options
+from cudactl.contracts.errors import Exit, worst
+
+
+@click.group()
+def plan() -> None:
+    """Show what would change on a host. Changes nothing."""
+
+
+@plan.command()
+@host_options
+@click.option(
+    "output",
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Save the plans here, for `provision host --plan FILE`.",
+)
+@click.option("verbose", "-v", "--verbose", is_flag=True, help="Show every change.")
+@json_option
+def host(output: Path | None, verbose: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+    """Probe hosts (none named: this machine) and show the way to their lock.
+
+    Exit code 0: planned (also when there is nothing to do); 3: refused; 4: could not be read.
+    """
+    from cudactl.cli.show_plan import plan_text, summary_line
+    from cudactl.workflow.choosing import choose
+    from cudactl.workflow.planning import plan_hosts, save_plans
+
+    chosen = choice(**options)
+    targets, locks = choose(
+        chosen.names,
+        chosen.inventories,
+        chosen.limit,
+        chosen.lock,
+        max_hosts=chosen.max_hosts,
+        ssh_args=chosen.ssh_args,
+    )
+    planned = plan_hosts(targets, locks, forks=chosen.forks)
+    plans = [p.plan for p in planned if p.plan is not None]
+    codes = [Exit.UNMEASURED for p in planned if p.error is not None]
+    codes += [Exit.FAIL for p in plans if p.refusals]
+    if as_json:
+        emit_json(
+            [
+                {
+                    "host": p.target.name,
+                    "plan": p.plan.model_dump(mode="json") if p.plan else None,
+                    "hash": p.plan.hash if p.plan else None,
+                    "error": p.error.as_dict() if p.error else None,
+                }
+                for p in planned
+            ]
+        )
+    else:
+        for one in planned:
+            say(plan_text(one, verbose=verbose))
+        say()
+        say(summary_line(plans))
+    if output is not None and not codes:
+        save_plans(planned, chosen.inventories, output)
+        note(f"saved to {output}; apply exactly this with: cudactl provision host --plan {output}")
+    elif output is not None:
+        note(f"{output} was not written: not every host has a plan that may be applied")
+    finish(worst(codes))

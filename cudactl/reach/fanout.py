@@ -1,0 +1,250 @@
+"""The SSH fan-out: one round trip brings the probe to many hosts and their answers back.
+
+The probe travels over standard input into a memory file on the host, so reading a host writes
+nothing to its disk. ClusterShell's engine bounds how many run at once; each host has its own ssh
+command line, so inventories may differ per host. Every failure gets a reason that says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cudactl import zipapp
+from cudactl.contracts.errors import CudactlError
+from cudactl.reach.reasons import reason_for
+from cudactl.reach.targets import Target
+
+# Reads exactly the zipapp's length from standard input into a memory file and becomes it; what is
+# left on standard input is the request. Python 3.8 has memfd_create on every kernel since 3.17.
+BOOTSTRAP = (
+    "import os,sys\n"
+    "n=int(sys.argv[1]);f=os.memfd_create('cudactl',0);r=sys.stdin.buffer.raw\n"
+    "while n>0:\n"
+    " b=r.read(min(n,65536))\n"
+    " if not b:sys.exit(74)\n"
+    " n-=len(b)\n"
+    " while b:b=b[os.write(f,b):]\n"
+    "os.execv(sys.executable,[sys.executable,'-I','-S','/proc/self/fd/%d'%f]+sys.argv[2:])"
+)
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one host answered, or why it did not."""
+
+    target: Target
+    document: dict[str, Any] | None
+    error: CudactlError | None
+    duration_s: float
+
+
+def run_probe(
+    targets: Sequence[Target],
+    arguments: list[str],
+    *,
+    request: bytes = b"",
+    requests: dict[str, bytes] | None = None,
+    become: bool = False,
+    become_password: str | None = None,
+    forks: int = 30,
+    deadline_s: float = 60.0,
+    on_answer: Callable[[Answer], None] | None = None,
+) -> list[Answer]:
+    """Run the probe with `arguments` on every target and return one answer each, in their order.
+
+    Args:
+        targets: Machines to ask.
+        arguments: Probe verb and options, e.g. ["state"].
+        request: Bytes for the probe's standard input, the same for all.
+        requests: Target name → bytes, where they differ; wins over `request`.
+        become: Use sudo on targets that declare it.
+        become_password: sudo's password; None means sudo must not ask.
+        forks: How many hosts at once.
+        deadline_s: Seconds for one host, connection included.
+        on_answer: Called as each answer arrives.
+    """
+    payload = zipapp.build()
+    return _fan_out(
+        targets,
+        BOOTSTRAP,
+        [str(len(payload)), *arguments],
+        {t.name: payload + (requests or {}).get(t.name, request) for t in targets},
+        (become, become_password),
+        forks,
+        deadline_s,
+        on_answer,
+    )
+
+
+def run_python(
+    targets: Sequence[Target],
+    script: str,
+    arguments: list[str],
+    *,
+    requests: dict[str, bytes] | None = None,
+    become: bool = False,
+    become_password: str | None = None,
+    forks: int = 30,
+    deadline_s: float = 60.0,
+) -> list[Answer]:
+    """Run a small Python script, which prints one JSON document, on every target.
+
+    Args:
+        targets: Machines.
+        script: Source text, for Python 3.8 and newer, standard library only.
+        arguments: Its arguments.
+        requests: Target name → bytes for its standard input.
+        become: Use sudo on targets that declare it.
+        become_password: sudo's password; None means sudo must not ask.
+        forks: How many hosts at once.
+        deadline_s: Seconds for one host.
+    """
+    stdin = {t.name: (requests or {}).get(t.name, b"") for t in targets}
+    how = (become, become_password)
+    return _fan_out(targets, script, arguments, stdin, how, forks, deadline_s, None)
+
+
+def _fan_out(
+    targets: Sequence[Target],
+    script: str,
+    arguments: list[str],
+    stdin_of: dict[str, bytes],
+    become: tuple[bool, str | None],
+    forks: int,
+    deadline_s: float,
+    on_answer: Callable[[Answer], None] | None,
+) -> list[Answer]:
+    answers: dict[str, Answer] = {}
+
+    def keep(answer: Answer) -> None:
+        answers[answer.target.name] = answer
+        if on_answer is not None:
+            on_answer(answer)
+
+    def parts(target: Target) -> tuple[list[str], bytes]:
+        python = [target.python, "-I", "-S", "-c", script, *arguments]
+        stdin = stdin_of[target.name]
+        wanted, password = become
+        if wanted and target.become:
+            python = ["sudo", *(("-n",) if password is None else ("-S", "-p", "")), "--", *python]
+            if password is not None:
+                stdin = password.encode() + b"\n" + stdin
+        command = "exec " + shlex.join(python)
+        if target.connection == "local":
+            return ["/bin/sh", "-c", command], stdin
+        return [*target.ssh_command(), command], stdin
+
+    if len(targets) == 1:
+        # One host needs no engine; ClusterShell's start would cost more than the answer.
+        keep(_ask_one(targets[0], *parts(targets[0]), deadline_s))
+    elif targets:
+        _ask_many(targets, parts, forks, deadline_s, keep)
+    return [answers[target.name] for target in targets]
+
+
+def _ask_one(target: Target, command: list[str], stdin: bytes, deadline_s: float) -> Answer:
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, timeout=deadline_s, check=False
+        )
+        return _answer(target, done.returncode, done.stdout, done.stderr, start)
+    except subprocess.TimeoutExpired:
+        return _answer(target, None, b"", b"", start, deadline_s)
+    except OSError as error:
+        return _answer(target, 127, b"", str(error).encode(), start)
+
+
+def _ask_many(
+    targets: Sequence[Target],
+    parts: Callable[[Target], tuple[list[str], bytes]],
+    forks: int,
+    deadline_s: float,
+    keep: Callable[[Answer], None],
+) -> None:
+    from ClusterShell.Event import EventHandler
+    from ClusterShell.Task import task_self
+
+    class Collect(EventHandler):  # type: ignore[misc]
+        """Collects one host's output; ClusterShell calls these by name."""
+
+        def __init__(self, target: Target) -> None:
+            self.target = target
+            self.start = time.monotonic()
+            self.out: list[bytes] = []
+            self.err: list[bytes] = []
+            self.size = 0
+
+        def ev_start(self, worker: Any) -> None:  # noqa: ANN401
+            self.start = time.monotonic()
+
+        def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:  # noqa: ANN401
+            self.size += len(msg)
+            if self.size > MAX_ANSWER_BYTES:
+                worker.abort()
+                return
+            (self.out if sname == "stdout" else self.err).append(msg)
+
+        def ev_close(self, worker: Any, timedout: bool) -> None:  # noqa: ANN401
+            code = None if timedout else worker.read_rc()
+            keep(
+                _answer(
+                    self.target,
+                    code,
+                    b"\n".join(self.out),
+                    b"\n".join(self.err),
+                    self.start,
+                    deadline_s if timedout else None,
+                )
+            )
+
+    task = task_self()
+    task.set_info("fanout", max(1, forks))
+    # Output goes to the handlers; ClusterShell's own gathering would keep a second copy.
+    task.set_default("stdout_msgtree", False)
+    task.set_default("stderr_msgtree", False)
+    for target in targets:
+        command, stdin = parts(target)
+        worker = task.shell(
+            "exec " + shlex.join(command),
+            handler=Collect(target),
+            timeout=deadline_s,
+            stderr=True,
+        )
+        worker.write(stdin)
+        worker.set_write_eof()
+    try:
+        task.run()
+    finally:
+        task.abort()
+
+
+def _answer(
+    target: Target,
+    code: int | None,
+    out: bytes,
+    err: bytes,
+    start: float,
+    deadline_s: float | None = None,
+) -> Answer:
+    duration = time.monotonic() - start
+    document: dict[str, Any] | None = None
+    # Banners and shell greetings may come first: the probe's document is the last line.
+    last = out.rstrip().rsplit(b"\n", 1)[-1] if out.strip() else b""
+    if last.startswith(b"{"):
+        try:
+            loaded = json.loads(last)
+            document = loaded if isinstance(loaded, dict) else None
+        except ValueError:
+            document = None
+    if code == 0 and document is not None:
+        return Answer(target, document, None, duration)
+    error = reason_for(target, code, out, err, document, deadline_s)
+    return Answer(target, None, error, duration)

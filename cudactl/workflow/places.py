@@ -1,0 +1,21 @@
+"""Where cudactl keeps things on the controller (the XDG base directories)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return cudactl's cache folder, made if need be."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(base).expanduser() / "cudactl"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def wheel_cache() -> Path:
+    """Return the folder of verified wheels."""
+    folder = cache_folder() / "wheels"
+    folder.mkdir(exist_ok=True)
+    return folder

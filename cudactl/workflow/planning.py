@@ -1,0 +1,147 @@
+"""Plan hosts: fan out the probe, read the states, make one plan per host. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cudactl.contracts.errors import CudactlError, UnreachableError, UsageError
+from cudactl.contracts.lock import StackLock
+from cudactl.contracts.plan import Plan, SavedPlan
+from cudactl.contracts.state import HostState
+from cudactl.provision.plan import make_plan
+from cudactl.reach.fanout import Answer, run_probe
+from cudactl.reach.targets import Target
+
+
+@dataclass(frozen=True)
+class PlannedHost:
+    """One host with its plan, or the reason why there is none."""
+
+    target: Target
+    lock: StackLock
+    state: HostState | None
+    plan: Plan | None
+    error: CudactlError | None
+
+
+def plan_hosts(
+    targets: Sequence[Target],
+    locks: dict[str, StackLock],
+    *,
+    forks: int = 30,
+    deadline_s: float = 60.0,
+    on_answer: Callable[[Answer], None] | None = None,
+    run_id: str | None = None,
+) -> list[PlannedHost]:
+    """Probe every target once and return its plan; an unreachable host has its reason instead."""
+    answers = run_probe(targets, ["state"], forks=forks, deadline_s=deadline_s, on_answer=on_answer)
+    planned = []
+    for answer in answers:
+        name = answer.target.name
+        state, error = read_state(answer)
+        plan = None
+        if state is not None:
+            plan = make_plan(name, locks[name], state, now=time.time(), run_id=run_id)
+        planned.append(PlannedHost(answer.target, locks[name], state, plan, error))
+    return planned
+
+
+def read_state(answer: Answer) -> tuple[HostState | None, CudactlError | None]:
+    """Return the state in an answer, or the reason why it holds none."""
+    if answer.document is None:
+        return None, answer.error
+    try:
+        return HostState.model_validate(answer.document), None
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        return None, UnreachableError(
+            "PROBE-UNREADABLE",
+            f"{answer.target.name}: the probe's answer does not fit: {first['loc']}: "
+            f"{first['msg']}",
+            expected="the state document of this version of cudactl",
+            remedy="please report it",
+        )
+
+
+def save_plans(planned: Sequence[PlannedHost], inventories: Sequence[str], path: Path) -> None:
+    """Write plans and their locks to `path`, all or nothing."""
+    saved = SavedPlan(
+        plans=[p.plan for p in planned if p.plan is not None],
+        locks={p.lock.hash: p.lock.model_dump(mode="json") for p in planned},
+        inventory=[str(Path(i).resolve()) if "," not in i else i for i in inventories],
+    )
+    aside = path.with_name(path.name + ".new")
+    aside.write_text(saved.model_dump_json(indent=1) + "\n")
+    aside.replace(path)
+
+
+def load_plans(path: Path) -> tuple[SavedPlan, dict[str, StackLock]]:
+    """Return a saved plan and host name → lock.
+
+    Raises:
+        UsageError: PLAN-UNREADABLE.
+    """
+
+    def unreadable(why: str) -> UsageError:
+        return UsageError(
+            "PLAN-UNREADABLE",
+            f"{path}: {why}",
+            expected="a file written by `cudactl plan host -o FILE`",
+            remedy="plan again",
+        )
+
+    try:
+        saved = SavedPlan.model_validate_json(path.read_bytes())
+        locks = {h: StackLock.model_validate(doc) for h, doc in saved.locks.items()}
+    except OSError as error:
+        raise unreadable(error.strerror or str(error)) from error
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise unreadable(f"{where or 'the file'}: {first['msg']}") from wrong
+    for key, lock in locks.items():
+        if lock.hash != key:
+            raise unreadable(f"the lock {key[:12]} in it was altered")
+    for plan in saved.plans:
+        if plan.lock_hash not in locks:
+            raise unreadable(f"the lock of {plan.host} is not in it")
+    return saved, {plan.host: locks[plan.lock_hash] for plan in saved.plans}
+
+
+def check_unmoved(planned: Sequence[PlannedHost], saved: SavedPlan) -> None:
+    """Refuse when a host is no longer as it was when its plan was saved.
+
+    Raises:
+        CudactlError: PLAN-STALE, naming the hosts and what differs.
+    """
+    approved = {plan.host: plan for plan in saved.plans}
+    moved = []
+    for host in planned:
+        if host.plan is None:
+            continue
+        before = approved[host.target.name]
+        if before.hash != host.plan.hash:
+            moved.append(f"{host.target.name} ({_difference(before, host.plan)})")
+    if moved:
+        raise CudactlError(
+            "PLAN-STALE",
+            f"the host moved since the plan was saved: {'; '.join(moved)}",
+            expected="exactly the saved plan",
+            remedy="nothing was changed; plan again, look at it, and apply that one",
+        )
+
+
+def _difference(before: Plan, after: Plan) -> str:
+    old: set[Any] = {(c.kind, c.name, c.before, c.after) for s in before.steps for c in s.changes}
+    new: set[Any] = {(c.kind, c.name, c.before, c.after) for s in after.steps for c in s.changes}
+    gone, come = sorted(old - new, key=str), sorted(new - old, key=str)
+    parts = [f"{name} needs no change any more" for _, name, _, _ in gone[:2]]
+    parts += [f"{name} is {was or 'absent'} now" for _, name, was, _ in come[:2]]
+    more = len(gone) + len(come) - len(parts)
+    return ", ".join(parts) + (f", and {more} more" if more > 0 else "") or "its steps differ"

@@ -1,0 +1,206 @@
+"""Provision hosts: plan → (approved by the caller) → Ansible → probe → certificate.
+
+Nothing to do costs nothing: when no plan holds a step, Ansible is never started. Whatever ends the
+run, the claims on the hosts are given back.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cudactl.contracts.certificate import Certificate
+from cudactl.contracts.errors import CudactlError
+from cudactl.contracts.state import HostLock
+from cudactl.provision import claim as claims
+from cudactl.provision.run import HostRun, Outcome, Progress, run_ansible
+from cudactl.reach.fanout import run_python
+from cudactl.reach.targets import Target
+from cudactl.stack.index_wheels import fetch_wheels
+from cudactl.workflow.places import wheel_cache
+from cudactl.workflow.planning import PlannedHost, plan_hosts
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What applying did to one host."""
+
+    host: PlannedHost
+    outcome: Outcome
+    left: list[str]
+    """Steps that the host still needs afterwards; empty when it converged."""
+    error: CudactlError | None
+
+
+def apply_plans(
+    planned: Sequence[PlannedHost],
+    *,
+    inventories: Sequence[str] = (),
+    forks: int = 20,
+    check: bool = False,
+    diff: bool = False,
+    become_password: str | None = None,
+    verbosity: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[Applied]:
+    """Apply the non-empty plans and read every host again.
+
+    Args:
+        planned: Hosts whose plans were approved; hosts with an empty plan are left alone.
+        inventories: The inventories that the targets came from.
+        forks: Hosts at once.
+        check: Ansible's --check: change nothing.
+        diff: Ansible's --diff.
+        become_password: sudo's password, where it asks.
+        verbosity: Ansible's -v count.
+        say: Receives a line per phase.
+        on_progress: Receives Ansible's events.
+
+    Raises:
+        KeyboardInterrupt: after the claims were given back.
+    """
+    todo = [p for p in planned if p.plan is not None and not p.plan.empty]
+    if not todo:
+        return []
+    cache = _fetch_wheels(todo, say)
+    claim = claims.new_claim(f"run-{uuid.uuid4().hex[:8]}")
+    runs = [
+        HostRun(p.plan, p.lock, {} if p.target.from_inventory else _connection(p.target))
+        for p in todo
+        if p.plan is not None
+    ]
+    try:
+        outcomes = run_ansible(
+            runs,
+            claim,
+            inventories=inventories,
+            wheel_cache=cache,
+            forks=forks,
+            check=check,
+            diff=diff,
+            become_password=become_password,
+            verbosity=verbosity,
+            on_progress=on_progress,
+        )
+    except BaseException:
+        # Ansible's own `always` does not run when it is stopped: give the hosts back from here.
+        release([p.target for p in todo], claim, become_password)
+        raise
+    return _read_again(todo, outcomes, claim, check)
+
+
+def release(targets: Sequence[Target], claim: HostLock, become_password: str | None) -> None:
+    """Drop our claim on every target, as far as they can be reached."""
+    run_python(
+        targets,
+        claims.SCRIPT,
+        claims.arguments("drop", claim),
+        become=True,
+        become_password=become_password,
+        deadline_s=20,
+    )
+
+
+def _read_again(
+    todo: Sequence[PlannedHost], outcomes: dict[str, Outcome], claim: HostLock, check: bool
+) -> list[Applied]:
+    again = plan_hosts(
+        [p.target for p in todo],
+        {p.target.name: p.lock for p in todo},
+        run_id=claim.run_id,
+    )
+    applied = []
+    for before, after in zip(todo, again, strict=True):
+        outcome = outcomes[before.target.name]
+        left = [s.id for s in after.plan.steps] if after.plan is not None else []
+        error = after.error
+        if not outcome.ok:
+            error = _failure(before.target.name, outcome)
+        elif left and not check:
+            error = CudactlError(
+                "PROVISION-NOT-CONVERGED",
+                f"{before.target.name}: every task passed and the host still needs "
+                f"{', '.join(left)}",
+                expected="a host that carries its lock",
+                remedy="look at `cudactl plan host` for what differs; please report it",
+            )
+        applied.append(Applied(after, outcome, left, error))
+    return applied
+
+
+def _failure(host: str, outcome: Outcome) -> CudactlError:
+    """Turn a failed task into an error; codes that our own tasks print are kept."""
+    text = outcome.message
+    code, found = "PROVISION-FAILED", text
+    head, _, rest = text.partition(": ")
+    if head.isupper() and " " not in head and "-" in head:
+        code, found = head, rest
+    return CudactlError(
+        code,
+        f"{host}: {found.strip()}"
+        + (f" (task: {outcome.failed_task})" if outcome.failed_task else ""),
+        remedy="mend the cause and run the same command again: it goes on from what is there",
+    )
+
+
+def _fetch_wheels(todo: Sequence[PlannedHost], say: Callable[[str], None]) -> Path | None:
+    locks = {p.lock.hash: p.lock for p in todo if p.lock.target.packages == "wheels"}
+    if not locks:
+        return None
+    cache = wheel_cache()
+    for lock in locks.values():
+        total = sum(p.size for p in lock.packages)
+        say(f"fetching and verifying {len(lock.packages)} wheels ({total / 1e6:.0f} MB)")
+        fetch_wheels(lock, cache, lambda text: say(text))
+    return cache
+
+
+def _connection(target: Target) -> dict[str, Any]:
+    """Return Ansible's variables for a target that no inventory describes."""
+    values: dict[str, Any] = {
+        "ansible_host": target.address,
+        "ansible_connection": target.connection,
+        "ansible_python_interpreter": "/usr/bin/python3"
+        if target.python == "python3"
+        else target.python,
+        "ansible_become": target.become,
+    }
+    if target.port is not None:
+        values["ansible_port"] = target.port
+    if target.user is not None:
+        values["ansible_user"] = target.user
+    if target.identity is not None:
+        values["ansible_ssh_private_key_file"] = target.identity
+    if target.ssh_args:
+        import shlex
+
+        values["ansible_ssh_common_args"] = shlex.join(target.ssh_args)
+    return values
+
+
+def store_certificates(
+    certificates: dict[str, Certificate],
+    targets: Sequence[Target],
+    become_password: str | None = None,
+) -> list[CudactlError]:
+    """Keep each certificate on its host (/var/lib/cudactl), where the gate reads it."""
+    script = (
+        "import json,os,sys\n"
+        "d='/var/lib/cudactl';os.makedirs(d,mode=0o755,exist_ok=True)\n"
+        "p=d+'/certificate.json';f=open(p+'.new','w');f.write(sys.stdin.read())\n"
+        "f.flush();os.fsync(f.fileno());f.close();os.chmod(p+'.new',0o644)\n"
+        "os.replace(p+'.new',p);print(json.dumps({'stored':p}))"
+    )
+    chosen = [t for t in targets if t.name in certificates]
+    documents = {
+        name: json.dumps(c.model_dump(mode="json")).encode() for name, c in certificates.items()
+    }
+    answers = run_python(
+        chosen, script, [], requests=documents, become=True, become_password=become_password
+    )
+    return [a.error for a in answers if a.error is not None]

@@ -1,0 +1,114 @@
+"""The first task of a provisioning play: claim the host, probe it, plan again, compare.
+
+It uses the same probe and the same pure planning function as `cudactl plan host`, so the roles work
+from the command line, from AWX and from a hand-written play alike.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from cudactl.stack.lockfile import read_lock
+
+from cudactl import zipapp
+from cudactl.contracts.errors import CudactlError
+from cudactl.contracts.state import HostLock, HostState
+from cudactl.provision import claim as claims
+from cudactl.provision.plan import make_plan
+from cudactl.provision.preflight import busy_finding
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Implements the action `cudactl_plan`."""
+
+    TRANSFERS_FILES = True
+    _VALID_ARGS = frozenset(("lock", "approved", "run", "release"))
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return {"steps": {role: [variables per step]}, "plan": hash}, or fail with a reason."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        host = str(variables["inventory_hostname"])
+        run = self._task.args.get("run") or {}
+        claim = (
+            HostLock.model_validate(run)
+            if run
+            else claims.new_claim(f"ansible-{uuid.uuid5(uuid.NAMESPACE_OID, host).hex[:8]}")
+        )
+        check_mode = bool(self._task.check_mode)
+        if self._task.args.get("release"):
+            if not check_mode:
+                self._python(claims.SCRIPT, claims.arguments("drop", claim))
+            return result
+        try:
+            lock = read_lock(Path(str(self._task.args["lock"])))
+            state = HostState.model_validate(self._probe())
+            if not check_mode:
+                self._take(claim, state)
+            plan = make_plan(host, lock, state, now=time.time(), run_id=claim.run_id)
+        except CudactlError as error:
+            raise AnsibleActionFail(f"{error.code}: {error.found}. {error.remedy}") from error
+        if plan.refusals:
+            raise AnsibleActionFail(
+                "; ".join(f"{f.code}: {f.found} (expected {f.expected})" for f in plan.refusals)
+            )
+        approved = (self._task.args.get("approved") or {}).get(host)
+        if approved is not None and approved != plan.hash:
+            raise AnsibleActionFail(
+                "PLAN-STALE: the host changed between the plan that was approved "
+                f"({approved[:12]}) and now ({plan.hash[:12]}); nothing was done. Plan again."
+            )
+        steps: dict[str, list[dict[str, Any]]] = {}
+        for step in plan.steps:
+            steps.setdefault(step.role, []).append(step.variables)
+        result.update({"changed": False, "steps": steps, "plan": plan.hash})
+        return result
+
+    def _take(self, claim: HostLock, state: HostState) -> None:
+        there = state.host_lock
+        replace = there.run_id if there is not None and claims.is_dead(there) else ""
+        answer = json.loads(self._python(claims.SCRIPT, claims.arguments("take", claim, replace)))
+        other = claims.held_by_other(answer, claim.run_id)
+        if other is not None:
+            finding = busy_finding(other, time.time())
+            raise CudactlError(finding.code, finding.found, remedy=finding.remedy)
+
+    def _interpreter(self) -> str:
+        named = str(self._templar.template("{{ ansible_python_interpreter | default('python3') }}"))
+        return "python3" if named.startswith("auto") else named
+
+    def _python(self, script: str, arguments: list[str]) -> str:
+        command = shlex.join([self._interpreter(), "-I", "-S", "-c", script, *arguments])
+        return self._execute(command, "the host lock could not be set")
+
+    def _probe(self) -> dict[str, Any]:
+        """Copy the probe to the host's temporary folder, run it there, return its document."""
+        folder = self._make_tmp_path()
+        remote = self._connection._shell.join_path(folder, "cudactl.pyz")
+        with tempfile.NamedTemporaryFile(suffix=".pyz") as local:
+            local.write(zipapp.build())
+            local.flush()
+            self._transfer_file(local.name, remote)
+        self._fixup_perms2((folder, remote))
+        out = self._execute(
+            shlex.join([self._interpreter(), "-I", "-S", remote, "state"]), "the probe failed"
+        )
+        document: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+        return document
+
+    def _execute(self, command: str, what: str) -> str:
+        done = self._low_level_execute_command(command)
+        if done["rc"] != 0:
+            said = (done.get("stderr") or done.get("stdout") or "").strip().splitlines()
+            raise AnsibleActionFail(f"{what}: {said[-1] if said else 'no message'}")
+        return str(done["stdout"])
