@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """`make bench`: how fast cudactl is, as ratios against a reference in the same run.
 
-Machines are noisy, so every figure is measured in turn with its reference (A B A B …) and the median
-of the pairwise ratios is held against the bar. Exits 1 when a bar is missed.
+Machines are noisy, so every figure is measured in turn with its reference (A B A B …) and the
+median of the pairwise ratios is held against the bar. Exits 1 when a bar is missed.
 """
 
 from __future__ import annotations
