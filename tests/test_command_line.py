@@ -1,0 +1,76 @@
+"""The command line as a whole: exit codes, help, errors without tracebacks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cudactl.cli import COMMANDS
+
+BIN = Path(sys.executable).parent
+
+
+def cudactl(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / "cudactl"), *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_names_every_command() -> None:
+    done = cudactl("--help")
+    assert done.returncode == 0
+    for name, (_, _, line) in COMMANDS.items():
+        assert name in done.stdout
+        assert line in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom cudactl.cli import cudactl\n"
+        "try:\n cudactl(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'pydantic', 'ansible', 'ClusterShell', 'docker', 'rich', 'requests', 'yaml'}\n"
+        "sys.exit(','.join(sorted(heavy & set(sys.modules))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"imported: {done.stderr}"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help(name: str) -> None:
+    done = cudactl(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage: cudactl" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nope",),
+        ("plan", "nope"),
+        ("plan", "host", "--nope"),
+        ("plan", "host", "--forks", "many"),
+        ("plan", "host", "--lock", "missing.lock"),
+        ("plan", "host", "-i", "missing.yml", "--lock", "x"),
+        ("plan", "host", "a b", "--lock", "x"),
+        ("provision", "host", "--plan", "missing.plan"),
+        ("provision", "host", "--plan", "p", "--lock", "l"),
+        ("provision", "host", "--max-hosts", "0"),
+    ],
+)
+def test_a_wrong_call_exits_2_and_says_why(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = cudactl(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_host_exits_4(tmp_path: Path, some_lock: Path) -> None:
+    done = cudactl("plan", "host", "nobody.invalid", "--lock", str(some_lock), cwd=tmp_path)
+    assert done.returncode == 4
+    assert "HOST-NAME-UNKNOWN" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,76 @@
+"""What a user gets from the package index: the wheel alone, in an empty environment, elsewhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel, install it into an empty environment, return the environment's bin."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "-q"]
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "-w", str(folder), str(ROOT)], check=True, timeout=300
+    )
+    (wheel,) = folder.glob("cudactl-*.whl")
+    environment = folder / "venv"
+    venv.create(environment, with_pip=True)
+    subprocess.run(
+        [str(environment / "bin" / "python"), "-m", "pip", "-q", "install", str(wheel)],
+        check=True,
+        timeout=600,
+    )
+    return environment / "bin"
+
+
+def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(program), *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_wheel_carries_all_it_needs(installed: Path, tmp_path: Path) -> None:
+    script = (
+        "import json, cudactl, pathlib\n"
+        "from cudactl.provision.data import data_folder\n"
+        "from cudactl.stack.catalogue import load_catalogue\n"
+        "from cudactl import zipapp\n"
+        "print(json.dumps({\n"
+        " 'where': cudactl.__file__,\n"
+        " 'play': (data_folder('playbooks') / 'provision.yml').exists(),\n"
+        " 'role': (data_folder('roles') / 'packages/tasks/main.yml').exists(),\n"
+        " 'catalogue': len(load_catalogue().hash),\n"
+        " 'zipapp': zipapp.build()[:2].decode('latin1')}))\n"
+    )
+    done = run(installed / "python", "-c", script, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert not found.pop("where").startswith(str(ROOT)), "the checkout must not be what is used"
+    assert found["play"]
+    assert found["role"]
+    assert found["catalogue"] == 64
+
+
+def test_it_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    done = run(installed / "cudactl", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "provision" in done.stdout
+    bad = run(installed / "cudactl", "stack", "lock", "nothing.yaml", cwd=tmp_path)
+    assert bad.returncode == 2
+    assert "nothing.yaml" in bad.stderr
+    assert "Traceback" not in bad.stderr
+
+
+def test_a_host_can_be_planned_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    done = run(installed / "cudactl", "plan", "host", "--lock", "missing.lock", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "missing.lock" in done.stderr
