@@ -214,7 +214,7 @@ def _write_inputs(
         if not path.exists():
             write_lock(run.lock, path)
         entries[run.plan.host] = {
-            "cudactl_lock": str(path),
+            "cudactl_approved_lock": str(path),
             "cudactl_approved": {run.plan.host: run.plan.hash},
             **run.inventory_vars,
         }
@@ -223,7 +223,6 @@ def _write_inputs(
     variables: dict[str, Any] = {"cudactl_run": claim.model_dump(mode="json")}
     if wheel_cache is not None:
         variables["wheel_stack_cache"] = str(wheel_cache)
-    # Ours comes last: its lock and approval win over a relative path in the user's inventory.
     sources = [str(Path(i).resolve()) if "," not in i else i for i in inventories]
     return data_folder("playbooks") / "provision.yml", [*sources, str(own)], variables
 

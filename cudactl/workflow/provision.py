@@ -7,6 +7,7 @@ run, the claims on the hosts are given back.
 from __future__ import annotations
 
 import json
+import shlex
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -69,11 +70,7 @@ def apply_plans(
         return []
     cache = _fetch_wheels(todo, say)
     claim = claims.new_claim(f"run-{uuid.uuid4().hex[:8]}")
-    runs = [
-        HostRun(p.plan, p.lock, {} if p.target.from_inventory else _connection(p.target))
-        for p in todo
-        if p.plan is not None
-    ]
+    runs = [HostRun(p.plan, p.lock, _connection(p.target)) for p in todo if p.plan is not None]
     try:
         outcomes = run_ansible(
             runs,
@@ -161,7 +158,10 @@ def _fetch_wheels(todo: Sequence[PlannedHost], say: Callable[[str], None]) -> Pa
 
 
 def _connection(target: Target) -> dict[str, Any]:
-    """Return Ansible's variables for a target that no inventory describes."""
+    """Return what Ansible must be told about a target beyond what the inventory tells it."""
+    if target.from_inventory:
+        # The play becomes root; an inventory that says nothing about it must not need sudo for root.
+        return {} if "ansible_become" in target.variables else {"ansible_become": target.become}
     values: dict[str, Any] = {
         "ansible_host": target.address,
         "ansible_connection": target.connection,
@@ -177,8 +177,6 @@ def _connection(target: Target) -> dict[str, Any]:
     if target.identity is not None:
         values["ansible_ssh_private_key_file"] = target.identity
     if target.ssh_args:
-        import shlex
-
         values["ansible_ssh_common_args"] = shlex.join(target.ssh_args)
     return values
 
