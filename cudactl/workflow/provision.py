@@ -160,7 +160,7 @@ def _fetch_wheels(todo: Sequence[PlannedHost], say: Callable[[str], None]) -> Pa
 def _connection(target: Target) -> dict[str, Any]:
     """Return what Ansible must be told about a target beyond what the inventory tells it."""
     if target.from_inventory:
-        # The play becomes root; an inventory that says nothing about it must not need sudo for root.
+        # The play becomes root; a root login that says nothing of it must not need sudo.
         return {} if "ansible_become" in target.variables else {"ansible_become": target.become}
     values: dict[str, Any] = {
         "ansible_host": target.address,
