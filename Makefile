@@ -35,7 +35,8 @@ lint: setup
 	$(BIN)/ruff format --check
 ifneq ($(YAML),)
 	$(BIN)/yamllint --strict $(YAML)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --quiet $(YAML)
+	PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_ROLES_PATH=roles ANSIBLE_LIBRARY=playbooks/library \
+	ANSIBLE_ACTION_PLUGINS=playbooks/action_plugins $(BIN)/ansible-lint --offline --quiet $(YAML)
 endif
 
 types: setup
