@@ -36,7 +36,7 @@ lint: setup
 ifneq ($(YAML),)
 	$(BIN)/yamllint --strict $(YAML)
 	PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_ROLES_PATH=roles ANSIBLE_LIBRARY=playbooks/library \
-	ANSIBLE_ACTION_PLUGINS=playbooks/action_plugins $(BIN)/ansible-lint --offline --quiet $(YAML)
+	ANSIBLE_ACTION_PLUGINS=playbooks/action_plugins $(BIN)/ansible-lint --offline -q $(YAML)
 endif
 
 types: setup
