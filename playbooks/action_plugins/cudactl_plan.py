@@ -16,7 +16,6 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from cudactl.stack.lockfile import read_lock
 
 from cudactl import zipapp
 from cudactl.contracts.errors import CudactlError
@@ -24,6 +23,7 @@ from cudactl.contracts.state import HostLock, HostState
 from cudactl.provision import claim as claims
 from cudactl.provision.plan import make_plan
 from cudactl.provision.preflight import busy_finding
+from cudactl.stack.lockfile import read_lock
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -1,0 +1,377 @@
+"""The main job on real hosts: plan, provision from the mirror, certify, and what goes wrong.
+
+Hosts are systemd containers reached over SSH; packages come from the lab's signed mirror and are
+installed by the hosts' own apt. One converged host is shared by the tests that do not change it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cudactl.lab.hosts import Lab, LabHost
+
+pytestmark = pytest.mark.lab
+BIN = Path(sys.executable).parent
+SPEC = """\
+os: {os}
+driver: {{branch: "580"}}
+cuda: "13.0"
+cudnn: "9"
+tensorrt: "10.13"
+container_toolkit: "1"
+mirror: {{url: "{url}", key: "{key}"}}
+"""
+SMALL = """\
+os: {os}
+driver: {{branch: none}}
+cudnn: "9"
+cuda: "13.0"
+mirror: {{url: "{url}", key: "{key}"}}
+"""
+
+
+def cudactl(*arguments: str, check: int | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [str(BIN / "cudactl"), *arguments], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def make_lock(mirror: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Return a function that locks a spec against the lab's mirror."""
+    made: dict[tuple[str, str], Path] = {}
+
+    def lock(template: str, os_name: str) -> Path:
+        if (template, os_name) not in made:
+            folder = tmp_path_factory.mktemp("lock")
+            spec = folder / "stack.yaml"
+            spec.write_text(template.format(os=os_name, url=mirror.url, key=mirror.key_file))
+            cudactl("stack", "lock", str(spec), "-o", str(folder / "stack.lock"), check=0)
+            made[template, os_name] = folder / "stack.lock"
+        return made[template, os_name]
+
+    return lock
+
+
+def plan_of(host: LabHost, lab: Lab, lock: Path, check: int = 0) -> dict[str, Any]:
+    done = cudactl(
+        "plan",
+        "host",
+        host.name,
+        "-i",
+        str(lab.inventory),
+        "--lock",
+        str(lock),
+        "--json",
+        check=check,
+    )
+    (row,) = json.loads(done.stdout)
+    assert isinstance(row, dict)
+    return row
+
+
+def provision(
+    host: LabHost, lab: Lab, lock: Path, *more: str, check: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    return cudactl(
+        "provision",
+        "host",
+        host.name,
+        "-i",
+        str(lab.inventory),
+        "--lock",
+        str(lock),
+        "--yes",
+        *more,
+        check=check,
+    )
+
+
+def installed(host: LabHost) -> dict[str, str]:
+    out = host.exec(["dpkg-query", "-W", "-f", "${Package}\t${Version}\n"])
+    return dict(line.split("\t") for line in out.splitlines())
+
+
+@pytest.fixture(scope="session")
+def apt_lock(make_lock: Callable[[str, str], Path]) -> Path:
+    return make_lock(SPEC, "ubuntu-24.04")
+
+
+@pytest.fixture(scope="session")
+def provisioned(
+    lab: Lab, apt_lock: Path, ubuntu_host: LabHost
+) -> tuple[LabHost, subprocess.CompletedProcess[str], dict[str, Any]]:
+    """An Ubuntu look-alike, provisioned once, with what that printed and the plan before it."""
+    before = plan_of(ubuntu_host, lab, apt_lock)
+    done = provision(ubuntu_host, lab, apt_lock, check=0)
+    return ubuntu_host, done, before
+
+
+Provisioned = tuple[LabHost, subprocess.CompletedProcess[str], dict[str, Any]]
+
+
+def test_the_host_carries_exactly_the_lock(provisioned: Provisioned, apt_lock: Path) -> None:
+    host, _, _ = provisioned
+    lock = json.loads(apt_lock.read_text())
+    have = installed(host)
+    wanted = {p["name"]: p["version"] for p in lock["packages"]}
+    assert {name: have.get(name) for name in wanted} == wanted
+    held = set(host.exec(["apt-mark", "showhold"]).split())
+    assert held == set(wanted)
+
+
+def test_what_changed_is_what_was_planned(provisioned: Provisioned) -> None:
+    host, _, before = provisioned
+    files = {
+        c["name"] for s in before["plan"]["steps"] for c in s["changes"] if c["kind"] == "file"
+    }
+    there = host.exec(["sh", "-c", "find /etc /usr/share/keyrings -name 'cudactl-*' -type f"])
+    assert set(there.split()) == files
+
+
+def test_the_certificate_says_simulated_and_that_no_gpu_was_there(
+    provisioned: Provisioned,
+) -> None:
+    host, done, _ = provisioned
+    assert "simulated" in done.stdout.lower()
+    assert "look-alike" in done.stdout
+    assert "no gpu" in done.stdout.lower()
+    kept = json.loads(host.exec(["cat", "/var/lib/cudactl/certificate.json"]))
+    assert (kept["level"], kept["verdict"]) == ("simulated", "PASS")
+
+
+def test_again_there_is_nothing_to_do_and_ansible_is_not_started(
+    provisioned: Provisioned, lab: Lab, apt_lock: Path, tmp_path: Path
+) -> None:
+    host, _, _ = provisioned
+    # An ansible-playbook that leaves a trace when called stands first on the PATH.
+    trap = tmp_path / "ansible-playbook"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\nexit 99\n")
+    trap.chmod(0o755)
+    done = subprocess.run(
+        [
+            str(BIN / "cudactl"),
+            "provision",
+            "host",
+            host.name,
+            "-i",
+            str(lab.inventory),
+            "--lock",
+            str(apt_lock),
+            "--yes",
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout
+    assert not (tmp_path / "called").exists()
+
+
+def test_nvcc_is_found_by_a_login_shell(provisioned: Provisioned) -> None:
+    host, _, _ = provisioned
+    assert "release 13.0" in host.exec(["bash", "-lc", "nvcc --version"])
+
+
+def test_unattended_upgrades_would_leave_the_closure_alone(
+    provisioned: Provisioned, apt_lock: Path
+) -> None:
+    host, _, _ = provisioned
+    dump = host.exec(["apt-config", "dump", "Unattended-Upgrade::Package-Blacklist"])
+    names = [p["name"] for p in json.loads(apt_lock.read_text())["packages"]]
+    assert dump.count('"^') == len(names)
+    assert '"^libcudnn9-cuda-13$"' in dump
+
+
+def test_drift_is_seen_and_mended(provisioned: Provisioned, lab: Lab, apt_lock: Path) -> None:
+    host, _, _ = provisioned
+    lock = json.loads(apt_lock.read_text())
+    victim = next(p["name"] for p in lock["packages"] if p["name"] == "libcudnn9-cuda-13")
+    host.exec(["dpkg", "--remove", "--force-depends", "--force-hold", victim])
+    try:
+        cert = cudactl(
+            "certify", "host", host.name, "-i", str(lab.inventory), "--lock", str(apt_lock), check=3
+        )
+        assert victim in cert.stdout
+        steps = plan_of(host, lab, apt_lock)["plan"]["steps"]
+        packages = [c for s in steps for c in s["changes"] if c["kind"] == "package"]
+        assert [c["name"] for c in packages] == [victim]
+    finally:
+        provision(host, lab, apt_lock, check=0)
+    assert installed(host).get(victim)
+
+
+def test_a_saved_plan_is_refused_when_the_host_moved(
+    provisioned: Provisioned, lab: Lab, apt_lock: Path, tmp_path: Path
+) -> None:
+    host, _, _ = provisioned
+    saved = tmp_path / "host.plan"
+    where = ["-i", str(lab.inventory), "--lock", str(apt_lock)]
+    cudactl("plan", "host", host.name, *where, "-o", str(saved), check=0)
+    host.exec(["apt-mark", "unhold", "libcudnn9-cuda-13"])
+    try:
+        done = cudactl("provision", "host", "--plan", str(saved), "--yes", check=3)
+        assert "PLAN-STALE" in done.stderr
+        assert "libcudnn9-cuda-13" in done.stderr
+    finally:
+        host.exec(["apt-mark", "hold", "libcudnn9-cuda-13"])
+    cudactl("provision", "host", "--plan", str(saved), "--yes", check=0)
+
+
+def test_check_mode_changes_nothing(
+    lab: Lab, debian_host: LabHost, make_lock: Callable[[str, str], Path]
+) -> None:
+    before = installed(debian_host)
+    lock = make_lock(SMALL, "debian-12")
+    done = provision(debian_host, lab, lock, "--check", "--diff", check=0)
+    assert done.returncode == 0
+    assert installed(debian_host) == before
+    assert not debian_host.exec(["sh", "-c", "find /etc -name 'cudactl-*'"]).strip()
+    assert plan_of(debian_host, lab, lock)["plan"]["steps"]
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def refused(done: subprocess.CompletedProcess[str], code: str, exit_code: int) -> None:
+    assert done.returncode == exit_code, done.stdout + done.stderr
+    assert code in done.stdout + done.stderr
+    assert "what to do" in done.stdout + done.stderr
+
+
+def untouched(host: LabHost) -> None:
+    assert not host.exec(["sh", "-c", "find /etc -name 'cudactl-*'"]).strip()
+    assert not host.exec(["sh", "-c", "ls /run/cudactl 2>/dev/null || true"]).strip()
+
+
+def test_a_lock_for_another_distribution_is_refused(
+    lab: Lab, debian_host: LabHost, apt_lock: Path
+) -> None:
+    refused(provision(debian_host, lab, apt_lock), "PREFLIGHT-WRONG-OS", 3)
+    untouched(debian_host)
+
+
+def test_a_login_without_sudo_is_told_so(
+    lab: Lab, debian_host: LabHost, make_lock: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    lock = make_lock(SMALL, "debian-12")
+    inventory = tmp_path / "guest.yml"
+    text = lab.inventory.read_text().replace("ops", "guest")
+    assert "guest" in text
+    inventory.write_text(text)
+    done = cudactl(
+        "provision", "host", debian_host.name, "-i", str(inventory), "--lock", str(lock), "--yes"
+    )
+    refused(done, "HOST-NO-SUDO", 4)
+    untouched(debian_host)
+
+
+def test_a_host_without_python_is_told_so(
+    lab: Lab, debian_host: LabHost, make_lock: Callable[[str, str], Path]
+) -> None:
+    lock = make_lock(SMALL, "debian-12")
+    debian_host.exec(["mv", "/usr/bin/python3", "/usr/bin/python3.away"])
+    try:
+        refused(provision(debian_host, lab, lock), "HOST-NO-PYTHON", 4)
+    finally:
+        debian_host.exec(["mv", "/usr/bin/python3.away", "/usr/bin/python3"])
+    untouched(debian_host)
+
+
+def test_a_changed_host_key_is_refused(
+    lab: Lab, debian_host: LabHost, make_lock: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+    kind, key = other.with_suffix(".pub").read_text().split()[:2]
+    known = tmp_path / "known_hosts"
+    known.write_text(f"{debian_host.address} {kind} {key}\n")
+    inventory = tmp_path / "hosts.yml"
+    text = lab.inventory.read_text()
+    assert str(lab.folder / "known_hosts") in text
+    inventory.write_text(text.replace(str(lab.folder / "known_hosts"), str(known)))
+    done = cudactl(
+        "plan",
+        "host",
+        debian_host.name,
+        "-i",
+        str(inventory),
+        "--lock",
+        str(make_lock(SMALL, "debian-12")),
+    )
+    refused(done, "HOST-KEY-CHANGED", 4)
+
+
+def test_a_full_disk_is_refused_before_anything_changes(
+    lab: Lab, debian_host: LabHost, make_lock: Callable[[str, str], Path]
+) -> None:
+    lock = make_lock(SMALL, "debian-12")
+    debian_host.exec(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/var/cache/apt"])
+    debian_host.exec(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/opt"])
+    debian_host.exec(["mount", "--bind", "/opt", "/var/log"])
+    try:
+        provision(debian_host, lab, lock, "--no-certify")
+    finally:
+        debian_host.exec(["umount", "/var/log"])
+        debian_host.exec(["umount", "/opt"])
+        debian_host.exec(["umount", "/var/cache/apt"])
+
+
+def test_a_second_run_on_the_same_host_is_refused(
+    lab: Lab, debian_host: LabHost, make_lock: Callable[[str, str], Path]
+) -> None:
+    claim = {
+        "run_id": "run-other",
+        "who": "eve",
+        "controller": "elsewhere",
+        "pid": 4711,
+        "since": time.time() - 120,
+        "expires": time.time() + 600,
+    }
+    debian_host.exec(["mkdir", "-p", "/run/cudactl"])
+    debian_host.exec(["sh", "-c", f"echo '{json.dumps(claim)}' > /run/cudactl/host.lock"])
+    try:
+        done = provision(debian_host, lab, make_lock(SMALL, "debian-12"))
+        refused(done, "HOST-BUSY", 3)
+        assert "eve" in done.stdout
+        assert "elsewhere" in done.stdout
+    finally:
+        debian_host.exec(["rm", "-rf", "/run/cudactl"])
+    untouched(debian_host)
+
+
+def test_ctrl_c_leaves_a_host_that_the_next_run_converges(
+    lab: Lab, fresh_host: Callable[[str], LabHost], make_lock: Callable[[str, str], Path]
+) -> None:
+    host = fresh_host("debian-12")
+    lock = make_lock(SMALL, "debian-12")
+    command = [str(BIN / "cudactl"), "provision", "host", host.name, "-i", str(lab.inventory)]
+    command += ["--lock", str(lock), "--yes", "-v"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    for line in running.stderr:
+        if "Place key" in line:
+            break
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=120)
+    assert running.returncode == 130, err
+    assert "Traceback" not in err
+    assert not host.exec(["sh", "-c", "ls /run/cudactl 2>/dev/null || true"]).strip()
+    provision(host, lab, lock, check=0)
+    assert not plan_of(host, lab, lock)["plan"]["steps"]
