@@ -1,0 +1,239 @@
+"""The lab's hosts: disposable machines with systemd and sshd, as many as wanted, gone when done.
+
+`up` makes what is missing, `status` tells what is there, `down` removes. Docker's labels are the
+only truth about hosts; labs in different folders ($CUDACTL_LAB_DIR) never see each other.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cudactl.lab import bases, network
+from cudactl.lab.access import read_host_keys, write_access
+from cudactl.lab.bases import BaseImage
+from cudactl.lab.engine import (
+    LABEL_BASE,
+    LABEL_LAB,
+    LABEL_LOOK_ALIKE,
+    LABEL_NAME,
+    LabError,
+    connect,
+    engine_errors,
+)
+from cudactl.lab.layout import Folder, HostRequest, Lab, LabHost, lab_folder
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+__all__ = ["HostRequest", "Lab", "LabHost", "down", "status", "up"]
+
+AT_ONCE = 4
+"""Hosts that are made at the same time; CPU is the limit."""
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+
+
+def up(requests: Sequence[HostRequest], *, say: Callable[[str], None]) -> Lab:
+    """Make the hosts that are missing, start those that are stopped, and wait until all are up."""
+    folder = lab_folder()
+    client = connect()
+    with folder.changing():
+        wanted = _named(requests)
+        there = {host.name: host for host in _hosts(client, folder)}
+        for name, base in wanted.items():
+            if name in there and there[name].base != base:
+                raise LabError(
+                    "LAB-HOST-OTHER-BASE",
+                    f"host {name} is there already, as {there[name].title}",
+                    expected=base,
+                    remedy=f"cudactl lab down {name}, or ask for another name",
+                )
+        missing = {name: base for name, base in wanted.items() if name not in there}
+        images = bases.ensure(client, list(missing.values()), say=say)
+        public_key = folder.public_key()
+        subnet = network.ensure(client, folder)
+        taken = [host.address for host in there.values()]
+        addresses = dict(zip(missing, subnet.free(taken, len(missing)), strict=True))
+        if missing:
+            say(f"starting {len(missing)} host{'s' * (len(missing) > 1)}: {', '.join(missing)}")
+
+        def make(name: str) -> None:
+            _create(client, folder, images[missing[name]], name, addresses[name], public_key)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(make, missing))
+            hosts = [host for host in _hosts(client, folder) if host.name in wanted]
+            list(pool.map(lambda host: _bring_up(client, host), hosts))
+        return _write(client, folder)
+
+
+def status() -> Lab:
+    """Return the lab as it stands, without changing anything."""
+    folder = lab_folder()
+    client = connect()
+    return Lab(
+        folder=folder,
+        hosts=tuple(_hosts(client, folder)),
+        gateway=network.gateway(client, folder),
+        mirror=None,
+    )
+
+
+def down(names: Sequence[str] | None = None, *, images: bool = False) -> list[str]:
+    """Remove the named hosts, or the whole lab; return what was removed. Safe to run twice."""
+    folder = lab_folder()
+    client = connect()
+    removed = []
+    with folder.changing():
+        with engine_errors("removing hosts"):
+            for container in _containers(client, folder):
+                name = container.labels[LABEL_NAME]
+                if names is None or name in names:
+                    container.remove(force=True, v=True)
+                    removed.append(name)
+        if names is not None:
+            if removed:
+                _write(client, folder)
+            return removed
+        network.remove(client, folder)
+        folder.clear()
+        if images:
+            removed += bases.remove_all(client)
+    return removed
+
+
+def _named(requests: Sequence[HostRequest]) -> dict[str, str]:
+    """Return name → base; requests without a name take BASE-1, BASE-2 … in their order."""
+    wanted: dict[str, str] = {}
+    unnamed: Counter[str] = Counter()
+    for request in requests:
+        name = request.name
+        if name is None:
+            unnamed[request.base] += 1
+            name = f"{request.base.replace('.', '')}-{unnamed[request.base]}"
+        if wanted.setdefault(name, request.base) != request.base:
+            raise LabError(
+                "LAB-NAME-TWICE",
+                f"host {name} is wished for as {wanted[name]} and as {request.base}",
+                remedy="give each host a name of its own",
+            )
+    return wanted
+
+
+def _containers(client: DockerClient, folder: Folder) -> list[Container]:
+    return client.containers.list(
+        all=True, filters={"label": f"{LABEL_LAB}={folder.lab_id}"}, ignore_removed=True
+    )
+
+
+def _hosts(client: DockerClient, folder: Folder) -> list[LabHost]:
+    with engine_errors("listing hosts"):
+        hosts = [_host(container, folder) for container in _containers(client, folder)]
+    return sorted(hosts, key=lambda host: [int(part) for part in host.address.split(".")])
+
+
+def _host(container: Container, folder: Folder) -> LabHost:
+    endpoint = container.attrs["NetworkSettings"]["Networks"].get(folder.network) or {}
+    # A stopped container has no address, but keeps the one that it was given.
+    fixed = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
+    return LabHost(
+        container=str(container.name),
+        address=fixed or endpoint.get("IPAddress") or "0.0.0.0",  # noqa: S104 - a missing address
+        name=container.labels[LABEL_NAME],
+        base=container.labels[LABEL_BASE],
+        look_alike=container.labels.get(LABEL_LOOK_ALIKE, ""),
+        state=container.status,
+    )
+
+
+def _create(
+    client: DockerClient,
+    folder: Folder,
+    image: BaseImage,
+    name: str,
+    address: str,
+    public_key: str,
+) -> None:
+    confinement: dict[str, Any] = {"security_opt": ["seccomp=unconfined"]}
+    info = client.info()
+    if any("apparmor" in option for option in info.get("SecurityOptions") or []):
+        confinement["security_opt"].append("apparmor=unconfined")
+    if info.get("CgroupVersion") != "2":
+        confinement["volumes"] = {"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "ro"}}
+    with engine_errors(f"making host {name}"):
+        container = client.containers.create(
+            image.tag,
+            name=folder.container(name),
+            hostname=name,
+            network=folder.network,
+            networking_config={
+                folder.network: client.api.create_endpoint_config(ipv4_address=address)
+            },
+            # Never privileged: where root itself lacks a capability that fails. This much lets
+            # systemd mount, and the boot id change.
+            cap_add=["SYS_ADMIN"],
+            tmpfs={"/run": "exec", "/run/lock": ""},
+            restart_policy={"Name": "always"},  # a reboot from inside comes back by itself
+            labels={
+                LABEL_LAB: folder.lab_id,
+                LABEL_NAME: name,
+                LABEL_BASE: image.base,
+                LABEL_LOOK_ALIKE: image.look_alike,
+            },
+            **confinement,
+        )
+        container.put_archive("/etc/ssh", _ssh_files(name, public_key))
+
+
+def _ssh_files(name: str, public_key: str) -> bytes:
+    """Return a tar for /etc/ssh: a host key of the host's own, and who may log in."""
+    out = io.BytesIO()
+    with (
+        tempfile.TemporaryDirectory(prefix="cudactl-lab-") as folder,
+        tarfile.open(fileobj=out, mode="w") as tar,
+    ):
+        key = Path(folder) / "key"
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"root@{name}", "-f"]
+        subprocess.run([*command, str(key)], check=True, capture_output=True)
+        for file, content, mode in (
+            (Path(HOST_KEY).name, key.read_bytes(), 0o600),
+            (f"{Path(HOST_KEY).name}.pub", key.with_suffix(".pub").read_bytes(), 0o644),
+            ("lab_authorized_keys", public_key.encode(), 0o644),
+        ):
+            entry = tarfile.TarInfo(file)
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def _bring_up(client: DockerClient, host: LabHost) -> None:
+    if host.state == "running" and host.ssh_answers():
+        return
+    with engine_errors(f"starting host {host.name}"):
+        container = client.containers.get(host.container)
+        if host.state == "paused":
+            container.unpause()
+        elif host.state != "running":
+            container.start()
+    host.wait_until_up()
+
+
+def _write(client: DockerClient, folder: Folder) -> Lab:
+    hosts = _hosts(client, folder)
+    known = read_host_keys(folder)
+    # Only a host that is new is believed; a known one that shows another key must be refused.
+    keys = {
+        host.name: host.exec(["cat", f"{HOST_KEY}.pub"]).stdout.strip()
+        for host in hosts
+        if host.name not in known and host.state == "running"
+    }
+    write_access(folder, hosts, keys, None)
+    return Lab(folder, tuple(hosts), network.gateway(client, folder), None)
