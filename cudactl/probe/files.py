@@ -1,0 +1,65 @@
+"""Reading files below a root that may be a fixture: what cannot be read is None, never invented."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any, Dict, List, Optional
+
+
+class Root:
+    """A file tree: the machine's own ("/") or a recorded one (--root DIR)."""
+
+    def __init__(self, path: str = "/") -> None:
+        self.path = path.rstrip("/") or "/"
+        self.live = self.path == "/"
+
+    def at(self, path: str) -> str:
+        """Return where `path` lies below the root."""
+        return path if self.live else self.path + path
+
+    def text(self, path: str) -> Optional[str]:
+        """Return a file's text, or None."""
+        try:
+            with open(self.at(path), encoding="utf-8", errors="replace") as stream:
+                return stream.read()
+        except OSError:
+            return None
+
+    def json(self, path: str) -> Optional[Dict[str, Any]]:
+        """Return a file's JSON object, or None."""
+        text = self.text(path)
+        if text is None:
+            return None
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
+
+    def list(self, path: str) -> List[str]:
+        """Return a folder's names, sorted; empty when it is not there."""
+        try:
+            return sorted(os.listdir(self.at(path)))
+        except OSError:
+            return []
+
+    def exists(self, path: str) -> bool:
+        """Return whether something is there."""
+        return os.path.lexists(self.at(path))
+
+    def link(self, path: str) -> Optional[str]:
+        """Return where a symbolic link points, or None."""
+        try:
+            return os.readlink(self.at(path))
+        except OSError:
+            return None
+
+    def sha256(self, path: str) -> Optional[str]:
+        """Return a small file's sha256, or None."""
+        try:
+            with open(self.at(path), "rb") as stream:
+                return hashlib.sha256(stream.read()).hexdigest()
+        except OSError:
+            return None

@@ -1,0 +1,98 @@
+"""What cudactl itself left on the machine, and who else looks after it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Optional
+
+from .files import Root
+
+PLACES = (
+    "/etc/apt/sources.list.d",
+    "/etc/apt/preferences.d",
+    "/etc/apt/apt.conf.d",
+    "/etc/ld.so.conf.d",
+    "/etc/profile.d",
+    "/etc/systemd/system",
+    "/etc/cudactl",
+    "/usr/share/keyrings",
+)
+STACKS = "/opt/cudactl/stacks"
+HOST_LOCK = "/run/cudactl/host.lock"
+CERTIFICATE = "/var/lib/cudactl/certificate.json"
+# Who else manages a host → what it leaves there.
+OWNERS = {
+    "slurm": ("/etc/slurm/slurm.conf", "/run/slurmd.pid", "/var/spool/slurmd"),
+    "kubernetes": ("/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/config.yaml"),
+    "gpu-operator": ("/run/nvidia/driver", "/run/nvidia/validations"),
+    "puppet": ("/etc/puppetlabs/puppet/puppet.conf",),
+    "chef": ("/etc/chef/client.rb",),
+    "salt": ("/etc/salt/minion_id",),
+}
+ENGINES = {
+    "docker": ("/usr/bin/dockerd",),
+    "containerd": ("/usr/bin/containerd",),
+    "podman": ("/usr/bin/podman",),
+}
+
+
+def files(root: Root) -> List[Dict[str, str]]:
+    """Return OwnedFile for every cudactl-* file."""
+    found = []
+    for folder in PLACES:
+        for name in root.list(folder):
+            path = "%s/%s" % (folder, name)
+            digest = root.sha256(path) if name.startswith("cudactl-") else None
+            if digest is not None:
+                found.append({"path": path, "sha256": digest})
+    return found
+
+
+def stacks(root: Root) -> List[Dict[str, Any]]:
+    """Return WheelStack for every folder of stacks, finished or not."""
+    found = []
+    for name in root.list(STACKS):
+        manifest = root.json("%s/%s/manifest.json" % (STACKS, name)) or {}
+        wheels = manifest.get("wheels")
+        found.append(
+            {
+                "lock": name,
+                "complete": bool(manifest.get("complete")),
+                "wheels": wheels if isinstance(wheels, dict) else {},
+            }
+        )
+    return found
+
+
+def active_stack(root: Root) -> Optional[str]:
+    """Return the lock that /opt/cudactl/active points to."""
+    target = root.link("/opt/cudactl/active")
+    return os.path.basename(target) if target else None
+
+
+def host_lock(root: Root) -> Optional[Dict[str, Any]]:
+    """Return HostLock when a run claims the machine."""
+    claim = root.json(HOST_LOCK)
+    keys = ("run_id", "who", "controller", "pid", "since", "expires")
+    if claim is None or any(key not in claim for key in keys):
+        return None
+    return {key: claim[key] for key in keys}
+
+
+def certificate(root: Root) -> Optional[Dict[str, Any]]:
+    """Return LastCertificate: the bits of the kept certificate that a plan or gate asks for."""
+    kept = root.json(CERTIFICATE)
+    keys = ("level", "verdict", "boot_id", "driver", "issued", "expires")
+    if kept is None or "lock_hash" not in kept or any(key not in kept for key in keys):
+        return None
+    return {"lock": kept["lock_hash"], **{key: kept[key] for key in keys}}
+
+
+def owners(root: Root) -> List[str]:
+    """Return who else manages this host."""
+    return [who for who, paths in OWNERS.items() if any(root.exists(p) for p in paths)]
+
+
+def container_engines(root: Root) -> List[str]:
+    """Return the container engines that are installed."""
+    return [name for name, paths in ENGINES.items() if any(root.exists(p) for p in paths)]

@@ -1,0 +1,122 @@
+"""Debian packages and apt sources, read from dpkg's and apt's own files, without a subprocess."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+from .files import Root
+
+STATUS = "/var/lib/dpkg/status"
+SETTLED = ("installed", "config-files", "not-installed")
+VENDOR = re.compile(r"nvidia|cuda|cudactl", re.IGNORECASE)
+ONE_LINE = re.compile(r"^deb(?:-src)?\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s")
+
+
+def installed(root: Root, native: Optional[str]) -> Tuple[Dict[str, str], List[str], List[Any]]:
+    """Return installed packages (name → version), holds, and broken packages.
+
+    Args:
+        root: The tree.
+        native: dpkg's architecture; packages of another one get ":arch" behind their name.
+    """
+    packages: Dict[str, str] = {}
+    holds: List[str] = []
+    broken: List[Any] = []
+    for stanza in (root.text(STATUS) or "").split("\n\n"):
+        name = version = arch = status = ""
+        for line in stanza.split("\n"):
+            if line.startswith("Package: "):
+                name = line[9:]
+            elif line.startswith("Status: "):
+                status = line[8:]
+            elif line.startswith("Version: "):
+                version = line[9:]
+            elif line.startswith("Architecture: "):
+                arch = line[14:]
+        words = status.split()
+        if not name or len(words) != 3:
+            continue
+        full = name if arch in ("all", native, "") else "%s:%s" % (name, arch)
+        if words[2] not in SETTLED or words[1] != "ok":
+            broken.append({"name": full, "status": status})
+        if words[2] == "installed":
+            packages[full] = version
+        if words[0] == "hold":
+            holds.append(full)
+    return packages, sorted(holds), broken
+
+
+def architecture(root: Root) -> Optional[str]:
+    """Return dpkg's native architecture: the one the dpkg package itself has."""
+    text = root.text(STATUS) or ""
+    for stanza in text.split("\n\n"):
+        if stanza.startswith("Package: dpkg\n"):
+            for line in stanza.split("\n"):
+                if line.startswith("Architecture: "):
+                    return line[14:]
+    return None
+
+
+def locked(root: Root) -> Optional[bool]:
+    """Return whether a process holds dpkg's frontend lock, from the kernel's list of locks."""
+    locks = root.text("/proc/locks")
+    try:
+        inode = os.stat(root.at("/var/lib/dpkg/lock-frontend")).st_ino
+    except OSError:
+        return None
+    if locks is None:
+        return None
+    return any(":%d " % inode in line for line in locks.splitlines())
+
+
+def sources(root: Root) -> List[Dict[str, Any]]:
+    """Return the apt sources that name a vendor's repository, or that are ours."""
+    found: List[Dict[str, Any]] = []
+    files = ["/etc/apt/sources.list"]
+    files += ["/etc/apt/sources.list.d/" + n for n in root.list("/etc/apt/sources.list.d")]
+    for path in files:
+        text = root.text(path)
+        if text is None:
+            continue
+        if path.endswith(".sources"):
+            entries = _deb822(text)
+        elif path.endswith(".list"):
+            entries = _one_line(text)
+        else:
+            continue
+        ours = os.path.basename(path).startswith("cudactl-")
+        for uris, signed_by in entries:
+            if ours or VENDOR.search(" ".join(uris) + path):
+                found.append({"file": path, "uris": uris, "signed_by": signed_by, "ours": ours})
+    return found
+
+
+def _deb822(text: str) -> List[Tuple[List[str], Optional[str]]]:
+    entries = []
+    for stanza in re.split(r"\n\s*\n", text):
+        fields: Dict[str, str] = {}
+        for line in stanza.splitlines():
+            if line.startswith("#") or ":" not in line or line[:1].isspace():
+                continue
+            key, _, value = line.partition(":")
+            fields[key.strip().lower()] = value.strip()
+        if fields.get("uris") and fields.get("enabled", "yes").lower() not in ("no", "false"):
+            entries.append((fields["uris"].split(), fields.get("signed-by")))
+    return entries
+
+
+def _one_line(text: str) -> List[Tuple[List[str], Optional[str]]]:
+    entries = []
+    for line in text.splitlines():
+        match = ONE_LINE.match(line.strip())
+        if match is None:
+            continue
+        signed_by = None
+        for option in (match.group("options") or "").split():
+            key, _, value = option.partition("=")
+            if key.lower() == "signed-by":
+                signed_by = value
+        entries.append(([match.group("uri")], signed_by))
+    return entries

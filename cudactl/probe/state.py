@@ -1,0 +1,60 @@
+"""`state`: the whole machine in one document, without a subprocess and without writing anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any, Dict
+
+from . import VERSION, hardware, ours, packages, system
+from .files import Root
+
+
+def host_state(root: Root) -> Dict[str, Any]:
+    """Return the HostState document of the machine (or fixture tree) at `root`."""
+    begun = time.time()
+    arch = packages.architecture(root)
+    there, holds, broken = packages.installed(root, arch)
+    return {
+        "schema_version": 1,
+        "probe_version": VERSION,
+        "taken_at": begun,
+        "euid": os.geteuid(),
+        "hostname": socket.gethostname()
+        if root.live
+        else (root.text("/etc/hostname") or "fixture").strip(),
+        "machine_id": _line(root, "/etc/machine-id"),
+        "boot_id": _line(root, "/proc/sys/kernel/random/boot_id"),
+        "os": system.operating_system(root),
+        "machine": os.uname().machine if root.live else (_line(root, "/machine") or "x86_64"),
+        "dpkg_arch": arch,
+        "virtualization": system.virtualization(root),
+        "kernel": system.kernel(root),
+        "python": system.python(),
+        "packages": there,
+        "holds": holds,
+        "broken": broken,
+        "dpkg_locked": packages.locked(root),
+        "apt_sources": packages.sources(root),
+        "files": ours.files(root),
+        "stacks": ours.stacks(root),
+        "active_stack": ours.active_stack(root),
+        "module": hardware.module(root),
+        "gpus": hardware.gpus(root),
+        "device_nodes": hardware.device_nodes(root),
+        "gpu_processes": hardware.gpu_processes(root),
+        "disks": system.disks(root),
+        "container_engines": ours.container_engines(root),
+        "owners": ours.owners(root),
+        "reboot_required": root.exists("/run/reboot-required"),
+        "unattended_upgrades": "unattended-upgrades" in there,
+        "host_lock": ours.host_lock(root),
+        "certificate": ours.certificate(root),
+        "duration_s": time.time() - begun,
+    }
+
+
+def _line(root: Root, path: str) -> Any:
+    text = root.text(path)
+    return text.strip() or None if text is not None else None
