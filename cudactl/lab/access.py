@@ -6,7 +6,7 @@ Written whole after every change, from what Docker says there is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,11 @@ USER = "ops"
 """Login that the files name: sudo without a password. root and guest (no sudo) take the key too."""
 
 
-def write_access(
-    folder: Folder,
-    hosts: Sequence[LabHost],
-    host_keys: Mapping[str, str],
-    mirror: MirrorState | None,
-) -> None:
-    """Write everything; `host_keys` has each host's public key under its name."""
-    known = {**read_host_keys(folder), **host_keys}
+def write_access(folder: Folder, hosts: Sequence[LabHost], mirror: MirrorState | None) -> None:
+    """Write everything."""
     folder.write(
         folder.known_hosts,
-        "".join(
-            f"{host.name},{host.address} {known[host.name]}\n"
-            for host in hosts
-            if host.name in known
-        ),
+        "".join(f"{host.name},{host.address} {host.host_key}\n" for host in hosts),
     )
     folder.write(folder.ssh_config, HEADER + "".join(_ssh_config(folder, host) for host in hosts))
     folder.write(folder.inventory, HEADER + yaml.safe_dump(_inventory(folder, hosts)))
@@ -57,16 +47,6 @@ def write_access(
         },
     }
     folder.write(folder.record, json.dumps(record, indent=2) + "\n")
-
-
-def read_host_keys(folder: Folder) -> dict[str, str]:
-    """Return the keys that known_hosts has, by host name."""
-    try:
-        lines = folder.known_hosts.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    pairs = (line.split(" ", 1) for line in lines if " " in line)
-    return {names.split(",")[0]: key for names, key in pairs}
 
 
 def _ssh_config(folder: Folder, host: LabHost) -> str:

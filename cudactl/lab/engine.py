@@ -19,6 +19,8 @@ LABEL_LAB = "cudactl.lab"
 """Which lab it belongs to; on images the label is there and empty, as labs share them."""
 LABEL_NAME = "cudactl.lab.name"
 LABEL_BASE = "cudactl.lab.base"
+LABEL_HOST_KEY = "cudactl.lab.host-key"
+"""The public key it was born with: what known_hosts says, whatever the host shows later."""
 LABEL_LOOK_ALIKE = "cudactl.lab.look-alike"
 """What is really underneath, or empty."""
 

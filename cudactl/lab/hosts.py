@@ -7,7 +7,6 @@ only truth about hosts; labs in different folders ($CUDACTL_LAB_DIR) never see e
 from __future__ import annotations
 
 import io
-import subprocess
 import tarfile
 import tempfile
 from collections import Counter
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cudactl.lab import bases, network
-from cudactl.lab.access import read_host_keys, write_access
+from cudactl.lab.access import write_access
 from cudactl.lab.bases import BaseImage
 from cudactl.lab.engine import (
     LABEL_BASE,
+    LABEL_HOST_KEY,
     LABEL_LAB,
     LABEL_LOOK_ALIKE,
     LABEL_NAME,
@@ -28,7 +28,7 @@ from cudactl.lab.engine import (
     connect,
     engine_errors,
 )
-from cudactl.lab.layout import Folder, HostRequest, Lab, LabHost, lab_folder
+from cudactl.lab.layout import Folder, HostRequest, Lab, LabHost, lab_folder, make_key
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -38,10 +38,9 @@ __all__ = ["HostRequest", "Lab", "LabHost", "down", "status", "up"]
 
 AT_ONCE = 4
 """Hosts that are made at the same time; CPU is the limit."""
-HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 
 
-def up(requests: Sequence[HostRequest], *, say: Callable[[str], None]) -> Lab:
+def up(requests: Sequence[HostRequest], *, mirror: bool = True, say: Callable[[str], None]) -> Lab:
     """Make the hosts that are missing, start those that are stopped, and wait until all are up."""
     folder = lab_folder()
     client = connect()
@@ -80,7 +79,7 @@ def status() -> Lab:
     folder = lab_folder()
     client = connect()
     return Lab(
-        folder=folder,
+        files=folder,
         hosts=tuple(_hosts(client, folder)),
         gateway=network.gateway(client, folder),
         mirror=None,
@@ -151,6 +150,7 @@ def _host(container: Container, folder: Folder) -> LabHost:
         base=container.labels[LABEL_BASE],
         look_alike=container.labels.get(LABEL_LOOK_ALIKE, ""),
         state=container.status,
+        host_key=container.labels[LABEL_HOST_KEY],
     )
 
 
@@ -168,6 +168,7 @@ def _create(
         confinement["security_opt"].append("apparmor=unconfined")
     if info.get("CgroupVersion") != "2":
         confinement["volumes"] = {"/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "ro"}}
+    private, host_key = _key_pair(name)
     with engine_errors(f"making host {name}"):
         container = client.containers.create(
             image.tag,
@@ -187,26 +188,30 @@ def _create(
                 LABEL_NAME: name,
                 LABEL_BASE: image.base,
                 LABEL_LOOK_ALIKE: image.look_alike,
+                LABEL_HOST_KEY: host_key.decode().strip(),
             },
             **confinement,
         )
-        container.put_archive("/etc/ssh", _ssh_files(name, public_key))
+        login = public_key.encode()
+        container.put_archive("/etc/ssh", _ssh_files(private, host_key, login))
 
 
-def _ssh_files(name: str, public_key: str) -> bytes:
-    """Return a tar for /etc/ssh: a host key of the host's own, and who may log in."""
-    out = io.BytesIO()
-    with (
-        tempfile.TemporaryDirectory(prefix="cudactl-lab-") as folder,
-        tarfile.open(fileobj=out, mode="w") as tar,
-    ):
+def _key_pair(name: str) -> tuple[bytes, bytes]:
+    """Return a new host key: private and public file."""
+    with tempfile.TemporaryDirectory(prefix="cudactl-lab-") as folder:
         key = Path(folder) / "key"
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"root@{name}", "-f"]
-        subprocess.run([*command, str(key)], check=True, capture_output=True)
+        make_key(key, f"root@{name}")
+        return key.read_bytes(), key.with_suffix(".pub").read_bytes()
+
+
+def _ssh_files(private: bytes, public: bytes, login: bytes) -> bytes:
+    """Return a tar for /etc/ssh: the host's key, and the key that may log in."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
         for file, content, mode in (
-            (Path(HOST_KEY).name, key.read_bytes(), 0o600),
-            (f"{Path(HOST_KEY).name}.pub", key.with_suffix(".pub").read_bytes(), 0o644),
-            ("lab_authorized_keys", public_key.encode(), 0o644),
+            ("ssh_host_ed25519_key", private, 0o600),
+            ("ssh_host_ed25519_key.pub", public, 0o644),
+            ("lab_authorized_keys", login, 0o644),
         ):
             entry = tarfile.TarInfo(file)
             entry.size, entry.mode = len(content), mode
@@ -228,12 +233,5 @@ def _bring_up(client: DockerClient, host: LabHost) -> None:
 
 def _write(client: DockerClient, folder: Folder) -> Lab:
     hosts = _hosts(client, folder)
-    known = read_host_keys(folder)
-    # Only a host that is new is believed; a known one that shows another key must be refused.
-    keys = {
-        host.name: host.exec(["cat", f"{HOST_KEY}.pub"]).stdout.strip()
-        for host in hosts
-        if host.name not in known and host.state == "running"
-    }
-    write_access(folder, hosts, keys, None)
+    write_access(folder, hosts, None)
     return Lab(folder, tuple(hosts), network.gateway(client, folder), None)

@@ -49,6 +49,8 @@ class LabHost(Machine):
     """What is really underneath ("Debian 13"), or empty where it is the real thing."""
     state: str
     """Docker's word: "running", "paused", "restarting", "exited"…"""
+    host_key: str
+    """Public SSH key that it was made with."""
 
     @property
     def title(self) -> str:
@@ -76,21 +78,26 @@ class MirrorState:
 class Lab:
     """A lab as it stands."""
 
-    folder: Folder
+    files: Folder
     hosts: tuple[LabHost, ...]
     gateway: str | None
     """This machine's address on the lab's network; None where there is no network."""
     mirror: MirrorState | None
 
     @property
+    def folder(self) -> Path:
+        """The lab's folder."""
+        return self.files.path
+
+    @property
     def inventory(self) -> Path:
         """Ansible inventory, every host in the group `lab`."""
-        return self.folder.inventory
+        return self.files.inventory
 
     @property
     def ssh_config(self) -> Path:
         """For `ssh -F`."""
-        return self.folder.ssh_config
+        return self.files.ssh_config
 
     def host(self, name: str) -> LabHost:
         """Return a host by its name."""
@@ -193,16 +200,21 @@ class Folder:
         public = self.key.with_suffix(".pub")
         if not (self.key.exists() and public.exists()):
             self.key.unlink(missing_ok=True)
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "cudactl lab"]
-            try:
-                subprocess.run([*command, "-f", str(self.key)], check=True, capture_output=True)
-            except FileNotFoundError as error:
-                raise LabError(
-                    "LAB-PROGRAM-MISSING",
-                    "ssh-keygen is not installed",
-                    remedy="sudo apt-get install openssh-client",
-                ) from error
+            make_key(self.key, "cudactl lab")
         return public.read_text(encoding="utf-8")
+
+
+def make_key(path: Path, comment: str) -> None:
+    """Make an SSH key pair without a passphrase at `path` and `path`.pub."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError as error:
+        raise LabError(
+            "LAB-PROGRAM-MISSING",
+            "ssh-keygen is not installed",
+            remedy="sudo apt-get install openssh-client",
+        ) from error
 
 
 def lab_folder() -> Folder:

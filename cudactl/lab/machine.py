@@ -27,14 +27,25 @@ class Machine:
     address: str
     """IPv4 address, kept over restarts."""
 
-    def exec(self, argv: Sequence[str], *, user: str = "root") -> subprocess.CompletedProcess[str]:
-        """Run a command on the host; the result is as subprocess.run would give it."""
+    def exec(self, argv: Sequence[str], *, user: str = "root") -> str:
+        """Run a command on the host and return what it printed; LabError when it fails."""
+        ran = self.run(argv, user=user)
+        if ran.returncode != 0:
+            raise LabError(
+                "LAB-COMMAND-FAILED",
+                f"{' '.join(argv)} on {self.container} ended with {ran.returncode}: "
+                f"{ran.stderr.strip() or ran.stdout.strip()}",
+            )
+        return ran.stdout
+
+    def run(self, argv: Sequence[str], *, user: str = "root") -> subprocess.CompletedProcess[str]:
+        """Run a command on the host, past SSH; the result is as subprocess.run would give it."""
         with engine_errors(f"running {argv[0]} in {self.container}"):
             ran = self._container().exec_run(list(argv), user=user, demux=True)
         out, err = cast("tuple[bytes | None, bytes | None]", ran.output)
-        return subprocess.CompletedProcess(
-            list(argv), int(ran.exit_code or 0), _text(out), _text(err)
-        )
+        # An exec that the engine lost (the container ended under it) has no exit code.
+        code = -1 if ran.exit_code is None else ran.exit_code
+        return subprocess.CompletedProcess(list(argv), code, _text(out), _text(err))
 
     def restart(self) -> None:
         """Shut the host down, boot it again and wait until it is up."""
@@ -68,7 +79,7 @@ class Machine:
         while time.monotonic() < deadline:
             try:
                 # Waits inside the host until its boot is over: no polling while CPU is scarce.
-                state = self.exec(["systemctl", "is-system-running", "--wait"]).stdout.strip()
+                state = self.run(["systemctl", "is-system-running", "--wait"]).stdout.strip()
             except LabError as error:  # between two boots the engine has nothing to run it in
                 state = error.found
             if state == "running" and self.ssh_answers():
@@ -78,7 +89,7 @@ class Machine:
             time.sleep(0.1)
         failed = ""
         if state == "degraded":
-            failed = self.exec(["systemctl", "--failed", "--plain", "--no-legend"]).stdout.strip()
+            failed = self.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout.strip()
         raise LabError(
             "LAB-HOST-UNHEALTHY",
             f"{self.container} did not come up: {state or 'no answer from systemd'}"
