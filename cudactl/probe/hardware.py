@@ -44,7 +44,7 @@ def module(root: Root) -> Dict[str, Any]:
         loaded = match.group(1) if match else None
         flavour = "open" if "Open Kernel Module" in text else "proprietary"
     on_disk: Dict[str, str] = {}
-    # A module's version stands in its file; DKMS keeps a folder per version, which is cheap to read.
+    # DKMS keeps a folder per version and kernel, which is cheap to read.
     for version in root.list("/var/lib/dkms/nvidia"):
         for release in root.list("/var/lib/dkms/nvidia/%s" % version):
             if release[:1].isdigit():

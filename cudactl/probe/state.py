@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from . import VERSION, hardware, ours, packages, system
 from .files import Root
@@ -55,6 +55,6 @@ def host_state(root: Root) -> Dict[str, Any]:
     }
 
 
-def _line(root: Root, path: str) -> Any:
+def _line(root: Root, path: str) -> Optional[str]:
     text = root.text(path)
     return text.strip() or None if text is not None else None

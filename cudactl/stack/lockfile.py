@@ -1,8 +1,13 @@
-"""stack.lock on disk: canonical JSON with the lock's own hash beside it, written all or nothing."""
+"""Write and read stack.lock: the file that hosts, images and certificates are held to.
+
+The file carries the lock, its hash (target and packages) and a checksum over everything in it, so
+that a lock which was edited by hand or cut off is refused. The same lock always gives the same bytes.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,93 +17,138 @@ from cudactl.contracts.base import canonical_hash
 from cudactl.contracts.errors import UsageError
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.spec import StackSpec
+from cudactl.stack.specfile import spec_hash
 
-FORMAT = 1
-WRITTEN_BY = "cudactl stack lock"
+VERSION = 1
+"""The lock format that this cudactl writes."""
+LARGEST = 32 * 1024 * 1024
+"""Largest lock file, bytes; one of 500 packages has about 0.4 MB."""
 
-
-def write_lock(lock: StackLock, path: Path) -> None:
-    """Write `lock` to `path`; the same lock always gives the same bytes."""
-    text = lock_text(lock)
-    aside = path.with_name(path.name + ".new")
-    aside.write_text(text)
-    aside.replace(path)
+_AGAIN = "lock again: cudactl stack lock"
 
 
-def lock_text(lock: StackLock) -> str:
-    """Return the lock file's text."""
-    document: dict[str, Any] = lock.model_dump(mode="json")
-    document["hash"] = lock.hash
-    document["content_hash"] = canonical_hash(lock.model_dump(mode="json"))
-    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+def lock_is_current(lock: StackLock, spec: StackSpec) -> bool:
+    """Return True when `lock` answers exactly this wish."""
+    return lock.spec_hash == spec_hash(spec)
+
+
+def render_lock(lock: StackLock) -> bytes:
+    """Return the file's bytes."""
+    content = lock.model_dump(mode="json")
+    document = {"hash": lock.hash, "checksum": canonical_hash(content), "lock": content}
+    return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def write_lock(lock: StackLock, path: Path) -> bool:
+    """Write `lock`, whole or not at all; a file that says the same already is left alone.
+
+    Returns:
+        True when the file was written, False when it was the same already.
+
+    Raises:
+        UsageError: LOCK-NOT-WRITTEN.
+    """
+    data = render_lock(lock)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_file() and path.read_bytes() == data:
+            return False
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            "LOCK-NOT-WRITTEN",
+            f"{path} cannot be written: {error.strerror}",
+            expected="a file in a folder that exists, may be written to and has room",
+            remedy="choose another place: cudactl stack lock -o FILE",
+        ) from None
+    return True
 
 
 def read_lock(path: Path) -> StackLock:
-    """Return the lock in `path`.
+    """Read a lock file.
 
     Raises:
         UsageError: LOCK-MISSING, LOCK-UNREADABLE, LOCK-OLDER, LOCK-NEWER or LOCK-ALTERED.
     """
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except FileNotFoundError:
         raise UsageError(
             "LOCK-MISSING",
-            f"{path}: no such lock",
-            expected="a file written by `cudactl stack lock`",
-            remedy=f"cudactl stack lock stack.yaml -o {path}",
-        ) from error
+            f"there is no lock file {path}",
+            expected="a lock made from a stack.yaml",
+            remedy=f"make it: cudactl stack lock stack.yaml -o {path}",
+        ) from None
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise _unreadable(path, f"cannot be read: {error.strerror}") from None
+    return parse_lock(data, str(path))
+
+
+def parse_lock(data: bytes, name: str) -> StackLock:
+    """Read a lock from bytes; `name` is what errors call it. Raises like `read_lock`."""
+    if len(data) > LARGEST:
+        raise _unreadable(name, f"is larger than {LARGEST // 1024 // 1024} MiB")
     try:
-        document = json.loads(raw)
-    except ValueError as error:
-        raise _unreadable(path, f"not JSON ({error})") from error
-    if not isinstance(document, dict) or "schema_version" not in document:
-        raise _unreadable(path, "no lock is in it")
-    version = document["schema_version"]
-    if version != FORMAT:
-        older = isinstance(version, int) and version < FORMAT
-        raise UsageError(
-            "LOCK-OLDER" if older else "LOCK-NEWER",
-            f"{path}: lock format {version!r}",
-            expected=f"format {FORMAT}, which this cudactl reads",
-            remedy=f"lock again: cudactl stack lock stack.yaml -o {path}"
-            if older
-            else "use the cudactl that wrote it, or a newer one",
-        )
-    document.pop("hash", None)
-    content_hash = document.pop("content_hash", None)
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        raise _unreadable(name, "is not a lock file (not JSON, or cut off)") from None
+    content = document.get("lock") if isinstance(document, dict) else None
+    if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
+        raise _unreadable(name, "is JSON, but not a lock file")
+    _check_version(content["schema_version"], name)
+    if document.get("checksum") != _hash(content):
+        raise _altered(name, "its content does not match its checksum")
     try:
-        lock = StackLock.model_validate(document)
+        lock = StackLock.model_validate(content)
     except ValidationError as wrong:
-        first = wrong.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _unreadable(path, f"{where}: {first['msg']}") from wrong
-    if canonical_hash(lock.model_dump(mode="json")) != content_hash:
-        raise UsageError(
-            "LOCK-ALTERED",
-            f"{path}: its content is not what its hash says",
-            expected=f"the lock as `{WRITTEN_BY}` wrote it",
-            remedy=f"edit the spec instead, and lock again: cudactl stack lock stack.yaml -o {path}",
-        )
+        error = wrong.errors(include_url=False)[0]
+        at = ".".join(str(part) for part in error["loc"])
+        raise _unreadable(name, f"is not a valid lock: {at}: {error['msg']}") from None
+    if document.get("hash") != lock.hash:
+        raise _altered(name, "its packages do not match its hash")
     return lock
 
 
-def lock_is_current(lock: StackLock, spec: StackSpec) -> bool:
-    """Return whether the lock answers exactly this wish."""
-    return lock.spec_hash == spec_hash(spec)
+def _check_version(version: int, name: str) -> None:
+    if version > VERSION:
+        raise UsageError(
+            "LOCK-NEWER",
+            f"{name} has lock format {version}",
+            expected=f"format {VERSION}, which this cudactl knows",
+            remedy="use the cudactl that wrote it, or a newer one",
+        )
+    if version < VERSION:
+        raise UsageError(
+            "LOCK-OLDER",
+            f"{name} has lock format {version}",
+            expected=f"format {VERSION}, which this cudactl writes",
+            remedy=_AGAIN,
+        )
 
 
-def spec_hash(spec: StackSpec) -> str:
-    """Return the hash of a wish; keys left at their default do not count."""
-    return canonical_hash(spec.model_dump(mode="json", exclude_defaults=True))
+def _hash(content: Any) -> str | None:  # noqa: ANN401 - anything JSON can hold
+    try:
+        return canonical_hash(content)
+    except (ValueError, RecursionError):  # lone surrogates, absurd nesting
+        return None
 
 
-def _unreadable(path: Path, why: str) -> UsageError:
+def _unreadable(name: str | Path, problem: str) -> UsageError:
+    return UsageError("LOCK-UNREADABLE", f"{name} {problem}", expected="a lock file", remedy=_AGAIN)
+
+
+def _altered(name: str, problem: str) -> UsageError:
     return UsageError(
-        "LOCK-UNREADABLE",
-        f"{path}: {why}",
-        expected="a file written by `cudactl stack lock`",
-        remedy=f"lock again: cudactl stack lock stack.yaml -o {path}",
+        "LOCK-ALTERED",
+        f"{name} was changed after it was written: {problem}",
+        expected="the file as `cudactl stack lock` wrote it",
+        remedy=f"take the original back, or {_AGAIN}",
     )
