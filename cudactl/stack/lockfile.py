@@ -1,7 +1,8 @@
 """Write and read stack.lock: the file that hosts, images and certificates are held to.
 
 The file carries the lock, its hash (target and packages) and a checksum over everything in it, so
-that a lock which was edited by hand or cut off is refused. The same lock always gives the same bytes.
+that a lock which was edited by hand or cut off is refused. The same lock always gives the same
+bytes.
 """
 
 from __future__ import annotations
