@@ -126,7 +126,8 @@ def test_what_runs_on_targets_parses_for_python_3_8(path: Path) -> None:
 
 
 def test_what_runs_on_targets_uses_the_library_of_python_3_8() -> None:
-    command = [sys.executable, "-m", "vermin", "--no-tips", "-t=3.8-", "--violations"]
+    vermin = str(Path(sys.executable).parent / "vermin")
+    command = [vermin, "--no-tips", "-t=3.8-", "--violations"]
     done = subprocess.run(
         [*command, *(str(p) for p in on_targets())], capture_output=True, text=True, check=False
     )
