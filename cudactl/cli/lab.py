@@ -105,7 +105,7 @@ def show(there: Lab, as_json: bool) -> None:
                 "mirror": there.mirror
                 and {
                     "url": there.mirror.url,
-                    "key": str(there.mirror.key),
+                    "key": str(there.mirror.key_file),
                     "fingerprint": there.mirror.fingerprint,
                     "running": there.mirror.running,
                 },
@@ -124,7 +124,7 @@ def show(there: Lab, as_json: bool) -> None:
     say(f"ssh         cudactl lab ssh {rows[0]['name']}, or ssh -F {there.ssh_config} NAME")
     if there.mirror:
         say(f"mirror      {there.mirror.url}" + ("" if there.mirror.running else "  (not running)"))
-        say(f"mirror key  {there.mirror.key}")
+        say(f"mirror key  {there.mirror.key_file}")
 
 
 def row(host: LabHost) -> dict[str, Any]:

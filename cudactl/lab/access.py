@@ -41,7 +41,7 @@ def write_access(folder: Folder, hosts: Sequence[LabHost], mirror: MirrorState |
         "mirror": mirror
         and {
             "url": mirror.url,
-            "key": str(mirror.key),
+            "key": str(mirror.key_file),
             "fingerprint": mirror.fingerprint,
             "pid": mirror.pid,
         },

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cudactl.lab import bases, network
+from cudactl.lab import bases, mirror_service, network
 from cudactl.lab.access import write_access
 from cudactl.lab.bases import BaseImage
 from cudactl.lab.engine import (
@@ -28,7 +28,15 @@ from cudactl.lab.engine import (
     connect,
     engine_errors,
 )
-from cudactl.lab.layout import Folder, HostRequest, Lab, LabHost, lab_folder, make_key
+from cudactl.lab.layout import (
+    Folder,
+    HostRequest,
+    Lab,
+    LabHost,
+    MirrorState,
+    lab_folder,
+    make_key,
+)
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -71,7 +79,10 @@ def up(requests: Sequence[HostRequest], *, mirror: bool = True, say: Callable[[s
             list(pool.map(make, missing))
             hosts = [host for host in _hosts(client, folder) if host.name in wanted]
             list(pool.map(lambda host: _bring_up(client, host), hosts))
-        return _write(client, folder)
+        serving = mirror_service.recorded(folder)
+        if mirror:
+            serving = mirror_service.start(folder, subnet.gateway, say=say)
+        return _write(client, folder, serving)
 
 
 def status() -> Lab:
@@ -82,7 +93,7 @@ def status() -> Lab:
         files=folder,
         hosts=tuple(_hosts(client, folder)),
         gateway=network.gateway(client, folder),
-        mirror=None,
+        mirror=mirror_service.recorded(folder),
     )
 
 
@@ -100,8 +111,9 @@ def down(names: Sequence[str] | None = None, *, images: bool = False) -> list[st
                     removed.append(name)
         if names is not None:
             if removed:
-                _write(client, folder)
+                _write(client, folder, mirror_service.recorded(folder))
             return removed
+        mirror_service.stop(folder, remove=True)
         network.remove(client, folder)
         folder.clear()
         if images:
@@ -231,7 +243,7 @@ def _bring_up(client: DockerClient, host: LabHost) -> None:
     host.wait_until_up()
 
 
-def _write(client: DockerClient, folder: Folder) -> Lab:
+def _write(client: DockerClient, folder: Folder, mirror: MirrorState | None) -> Lab:
     hosts = _hosts(client, folder)
-    write_access(folder, hosts, None)
-    return Lab(folder, tuple(hosts), network.gateway(client, folder), None)
+    write_access(folder, hosts, mirror)
+    return Lab(folder, tuple(hosts), network.gateway(client, folder), mirror)

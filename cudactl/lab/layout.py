@@ -64,7 +64,7 @@ class MirrorState:
 
     url: str
     """Where it is served, as the hosts reach it."""
-    key: Path
+    key_file: Path
     """Public key that its indexes are signed with."""
     fingerprint: str
     """The key's fingerprint."""
