@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import cast
 
 from cudactl.contracts.errors import UsageError
-from cudactl.lab import universe
+from cudactl.lab import situations, universe
 from cudactl.lab.serve import URL_PATH, Server, serving
 from cudactl.lab.simulated.build import Libraries, sources_digest
 from cudactl.lab.universe.shape import Arch
@@ -54,7 +55,8 @@ class Mirror:
                 return cls(folder, SigningKey.load(folder / "key"), wanted)
             started = time.monotonic()
             built.unlink(missing_ok=True)
-            shutil.rmtree(folder / "www", ignore_errors=True)
+            for stale in ("www", "situations"):
+                shutil.rmtree(folder / stale, ignore_errors=True)
             if not (folder / "key").is_dir():
                 SigningKey.create(folder / "key", OWNER)
             mirror = cls(folder, SigningKey.load(folder / "key"), wanted)
@@ -96,9 +98,56 @@ class Mirror:
         """Serve the mirror for as long as the block runs."""
         return serving(self.root, address, port)
 
+    def tampered_index(self, into: Path | None = None) -> Mirror:
+        """A copy whose index was altered after signing."""
+        return situations.tampered_index(self, self._place("tampered-index", into))
+
+    def unsigned(self, into: Path | None = None) -> Mirror:
+        """A copy without signatures."""
+        return situations.unsigned(self, self._place("unsigned", into))
+
+    def signed_by_other_key(self, into: Path | None = None) -> Mirror:
+        """A copy signed by a key nobody was told to trust."""
+        return situations.signed_by_other_key(self, self._place("other-key", into))
+
+    def expired_valid_until(self, into: Path | None = None) -> Mirror:
+        """A copy whose index is no longer valid."""
+        return situations.expired_valid_until(self, self._place("expired", into))
+
+    def truncated_packages(self, into: Path | None = None) -> Mirror:
+        """A copy whose index ends in the middle."""
+        return situations.truncated_packages(self, self._place("truncated", into))
+
+    def missing_package(self, package: str, into: Path | None = None) -> Mirror:
+        """A copy that lists a package it does not have."""
+        return situations.missing_package(self, self._place("missing", into), package)
+
+    def wrong_hash(self, package: str, into: Path | None = None) -> Mirror:
+        """A copy where a package's file was altered."""
+        return situations.wrong_hash(self, self._place("wrong-hash", into), package)
+
+    def new_release(self, into: Path | None = None) -> Mirror:
+        """A copy with later versions of CUDA 13.0, cuDNN, TensorRT, NCCL and the 580 driver."""
+        return situations.new_release(self, self._place("new-release", into))
+
+    def expired_pin(self, package: str, version: str, into: Path | None = None) -> Mirror:
+        """A copy that no longer has that version of the package."""
+        return situations.expired_pin(self, self._place("expired-pin", into), package, version)
+
+    def huge_index(self, into: Path | None = None, size: int = situations.HUGE_BYTES) -> Mirror:
+        """A copy whose index unpacks to `size` bytes."""
+        return situations.huge_index(self, self._place("huge-index", into), size)
+
     def universe(self) -> universe.Universe:
         """The packages this mirror is made from, compiling the libraries when they are missing."""
         return universe.Universe(Libraries.build(self.folder / "libraries"), self.key.keyring)
+
+    def _place(self, situation: str, into: Path | None) -> Path:
+        """Where a situation's copy goes: `into`, or a new folder below the mirror's own."""
+        if into is not None:
+            return into
+        (self.folder / "situations").mkdir(exist_ok=True)
+        return Path(mkdtemp(prefix=f"{situation}-", dir=self.folder / "situations")) / "mirror"
 
     def _write(self) -> int:
         packages = self.universe()

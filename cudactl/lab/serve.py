@@ -26,8 +26,7 @@ class Server:
         self.requests: list[str] = []
         """Paths asked for, in order."""
         handler = functools.partial(_Handler, self.requests, directory=str(root))
-        self._http = http.server.ThreadingHTTPServer((address, port), handler)
-        self._http.daemon_threads = True
+        self._http = _QuietServer((address, port), handler)
         self.address: str = address
         self.port: int = self._http.server_address[1]
 
@@ -44,6 +43,15 @@ class Server:
         """End serving and close the socket."""
         self._http.shutdown()
         self._http.server_close()
+
+
+class _QuietServer(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """A client that hangs up, as apt does when it has seen enough, is nothing to report."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

@@ -10,15 +10,17 @@ struct cudactl_mark {
   int number[8];
 };
 
-EXPORT __attribute__((used)) const volatile struct cudactl_mark cudactl_simulated = {
-    "CUDACTL-SIMULATED-LIBRARY", "@VERSION@", {0}};
+/* The library reads its own copy: the exported name could be another library's in the process. */
+static const volatile struct cudactl_mark mark = {"CUDACTL-SIMULATED-LIBRARY", "@VERSION@", {0}};
+extern const volatile struct cudactl_mark cudactl_simulated
+    __attribute__((alias("mark"), visibility("default")));
 
-#define NUMBER(i) (cudactl_simulated.number[i])
+#define NUMBER(i) (mark.number[i])
 
 __attribute__((unused)) static int put_text(char *out, unsigned room) {
   unsigned i = 0;
-  for (; i + 1 < room && i < 63 && cudactl_simulated.version[i]; i++)
-    out[i] = cudactl_simulated.version[i];
+  for (; i + 1 < room && i < 63 && mark.version[i]; i++)
+    out[i] = mark.version[i];
   if (room) out[i] = 0;
   return SUCCESS;
 }
