@@ -47,6 +47,14 @@ class Machine:
         code = -1 if ran.exit_code is None else ran.exit_code
         return subprocess.CompletedProcess(list(argv), code, _text(out), _text(err))
 
+    def boot_id(self) -> str | None:
+        """Return the boot id; None while the host is between two boots."""
+        try:
+            ran = self.run(["cat", "/proc/sys/kernel/random/boot_id"])
+        except LabError:
+            return None
+        return ran.stdout.strip() if ran.returncode == 0 else None
+
     def restart(self) -> None:
         """Shut the host down, boot it again and wait until it is up."""
         with engine_errors(f"restarting {self.container}"):
