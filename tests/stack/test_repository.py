@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -147,13 +148,30 @@ def test_a_folder_without_a_key_is_refused(tmp_path: Path) -> None:
     assert refused.value.code == "REPOSITORY-KEY-MISSING"
 
 
-def test_no_agent_is_left_running(key: SigningKey) -> None:
+def test_no_agent_is_left_running(key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    homes = []
+    make = tempfile.mkdtemp
+
+    def remembered(**options: str) -> str:
+        homes.append(make(**options))
+        return homes[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", remembered)
     key.sign(b"text\n")
-    commands = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                commands.append((entry / "cmdline").read_bytes())
-            except OSError:  # the process ended meanwhile
-                continue
-    assert not [line for line in commands if b"gpg-agent" in line and b"/tmp/cg" in line]
+    assert len(homes) == 1
+
+    def agents() -> list[bytes]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    found.append((entry / "cmdline").read_bytes())
+                except OSError:  # the process ended meanwhile
+                    continue
+        return [line for line in found if b"gpg-agent" in line and homes[0].encode() in line]
+
+    deadline = time.monotonic() + 5
+    while agents() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not agents()
+    assert not Path(homes[0]).exists()
