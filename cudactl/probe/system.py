@@ -58,7 +58,8 @@ def kernel(root: Root) -> Dict[str, Any]:
 
 
 def _release_key(release: str) -> List[Any]:
-    number, parts = "", []  # type: ignore[var-annotated]
+    number = ""
+    parts: List[Any] = []
     for char in release + " ":
         if char.isdigit():
             number += char

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, List
+import time
+from typing import Any, Dict, List, Tuple
 
 
 def fail(code: str, found: str, remedy: str = "", status: int = 2) -> None:
@@ -16,7 +17,7 @@ def fail(code: str, found: str, remedy: str = "", status: int = 2) -> None:
 
 
 def main(argv: "List[str] | None" = None) -> None:
-    """Run a verb: state."""
+    """Run a verb: state, measure, leg (measure's own), judge or gate."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     root = "/"
     if "--root" in arguments:
@@ -26,12 +27,95 @@ def main(argv: "List[str] | None" = None) -> None:
         root = arguments[at + 1]
         del arguments[at : at + 2]
     verb = arguments[0] if arguments else ""
-    document: Any = None
-    if verb == "state":
-        from cudactl.probe.files import Root
-        from cudactl.probe.state import host_state
+    if verb not in VERBS:
+        fail("PROBE-VERB", "no such verb: %r" % verb, "use one of: %s" % ", ".join(sorted(VERBS)))
+    VERBS[verb](arguments[1:], root)
 
-        document = host_state(Root(root))
-    else:
-        fail("PROBE-VERB", "no such verb: %r" % verb, "use one of: state, measure, judge, gate")
+
+def say(document: Dict[str, Any]) -> None:
+    """Print a document on one line."""
     sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def state(arguments: List[str], root: str) -> None:
+    """Print the HostState document."""
+    from cudactl.probe.files import Root
+    from cudactl.probe.state import host_state
+
+    say(host_state(Root(root)))
+
+
+def measure(arguments: List[str], root: str) -> None:
+    """Read a request from standard input, print the Evidence document."""
+    from cudactl.probe.measure import RequestError, evidence
+
+    try:
+        request = json.loads(sys.stdin.read() or "{}")
+        if not isinstance(request, dict):
+            raise RequestError("the request is no JSON object")
+        say(evidence(request))
+    except (RequestError, ValueError) as error:
+        fail("PROBE-REQUEST", str(error), "send what certify compiled from a lock")
+
+
+def leg(arguments: List[str], root: str) -> None:
+    """Run one leg as measure's child."""
+    from cudactl.probe.measure import leg_main
+
+    leg_main(arguments[0], int(arguments[1]))
+
+
+def read(path: str) -> Dict[str, Any]:
+    """Return a JSON object from a file, or leave with an error."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            value = json.load(stream)
+    except (OSError, ValueError) as error:
+        fail("FILE-UNREADABLE", "%s: %s" % (path, error), "give a JSON file")
+    if not isinstance(value, dict):
+        fail("FILE-UNREADABLE", "%s holds no JSON object" % path, "give a JSON file")
+    return dict(value)
+
+
+def judge(arguments: List[str], root: str) -> None:
+    """Judge EVIDENCE by POLICY, print the certificate, exit by its verdict."""
+    from cudactl.judge import JudgeError, exit_code
+    from cudactl.judge import judge as decide
+
+    if len(arguments) != 2:
+        fail("JUDGE-CALL", "judge takes two files", "judge EVIDENCE POLICY")
+    evidence, policy = read(arguments[0]), read(arguments[1])
+    try:
+        certificate = decide(evidence, policy, str(evidence["state"]["hostname"]), time.time())
+    except (JudgeError, KeyError, TypeError) as error:
+        fail("EVIDENCE-UNREADABLE", str(error), "give evidence and policy as cudactl writes them")
+    say(certificate)
+    sys.exit(exit_code(str(certificate["verdict"])))
+
+
+def gate_answer(root: str, now: float) -> "Tuple[int, str]":
+    """Return the gate's exit code and line from what the machine at `root` keeps."""
+    from cudactl.judge.gate import gate as decide
+    from cudactl.probe.files import Root
+    from cudactl.probe.hardware import module
+
+    tree = Root(root)
+    return decide(
+        tree.json("/var/lib/cudactl/certificate.json"),
+        (tree.text("/proc/sys/kernel/random/boot_id") or "").strip() or None,
+        module(tree)["loaded"],
+        now,
+    )
+
+
+def gate(arguments: List[str], root: str) -> None:
+    """Say whether the kept certificate still stands, in one line."""
+    from cudactl.judge.gate import NAGIOS
+
+    code, line = gate_answer(root, time.time())
+    sys.stdout.write(line + "\n")
+    sys.exit(NAGIOS[code] if "--exit-style=nagios" in arguments else code)
+
+
+VERBS = {"state": state, "measure": measure, "leg": leg, "judge": judge, "gate": gate}

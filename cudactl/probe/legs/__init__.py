@@ -1,0 +1,28 @@
+"""The legs: one file each, each run as a process of its own with a deadline.
+
+A leg is a function `measure(request, emit)`: it calls `emit` once per check, as soon as the values
+are there, so that a crash later on loses nothing. It measures; it judges nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Callable, Dict, List, Optional
+
+Values = Dict[str, Any]
+Emit = Callable[[str, Values, Optional[str]], None]
+
+LEGS = ("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc")
+
+
+def measure(leg: str, request: Values, emit: Emit) -> None:
+    """Run one leg."""
+    importlib.import_module("." + leg, __name__).measure(request, emit)
+
+
+def libraries(request: Values) -> Dict[str, List[Any]]:
+    """Return the request's libraries: name → [soname, folders]."""
+    found = {}
+    for name, wanted in (request.get("libraries") or {}).items():
+        found[str(name)] = [str(wanted["soname"]), [str(f) for f in wanted["folders"]]]
+    return found
