@@ -47,7 +47,7 @@ supported() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] 
 
 choose_python() {
     if [ -n "${PYTHON:-}" ]; then
-        supported "$PYTHON" || fail "PYTHON=$PYTHON is not a Python from 3.10 to 3.14 ($("$PYTHON" --version 2>&1 || true))."
+        supported "$PYTHON" || fail "PYTHON=$PYTHON is not a Python from 3.10 to 3.14 ($("$PYTHON" --version 2>&1 | head -n 1 || true))."
         return
     fi
     for PYTHON in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
@@ -128,7 +128,9 @@ start_engine() {
     become_root "Starting the Docker Engine"
     if [ -d /run/systemd/system ]; then
         say "about to start the Docker Engine with systemctl"
-        $SUDO systemctl start docker.service || fail "systemctl could not start docker.service." "See: journalctl -u docker.service"
+        $SUDO systemctl reset-failed docker.service docker.socket 2>/dev/null || true
+        $SUDO systemctl start docker.service || fail "systemctl could not start docker.service." \
+            "Its last words:" "$($SUDO journalctl --unit docker.service --lines 10 --no-pager --output cat)"
     else
         say "about to start the Docker Engine by hand, as systemd is not running here: dockerd, log in $DOCKERD_LOG"
         # Its own session, no open descriptor of ours: it must outlive this script and whoever called it.
@@ -144,28 +146,31 @@ open_engine_to_user() {
     command -v setfacl >/dev/null || install_packages acl
     $SUDO usermod -aG docker "$(id -un)"
     $SUDO setfacl -m "u:$(id -un):rw" /var/run/docker.sock
-    engine_answers || fail "the Docker Engine still refuses $(id -un)." "Log out and in again, then run tools/setup.sh once more."
+}
+
+ask_engine() { # sets ANSWER as engine_answers ends
+    ANSWER=0
+    engine_answers || ANSWER=$?
 }
 
 ready_engine() {
-    local answer=0
-    engine_answers || answer=$?
-    if [ "$answer" -eq 1 ]; then
-        if [ -n "${DOCKER_HOST:-}" ]; then
-            fail "the Docker Engine that DOCKER_HOST=$DOCKER_HOST names does not answer." "Start it, or unset DOCKER_HOST to use one on this machine."
-        fi
-        if ! command -v dockerd >/dev/null; then
-            say "no working Docker Engine found (a docker command alone is not one)"
-            install_packages docker.io
-            wait_for_engine 3 || true # its package starts it where it can
-        fi
-        answer=0
-        engine_answers || answer=$?
-        if [ "$answer" -eq 1 ]; then start_engine; fi
-        answer=0
-        engine_answers || answer=$?
+    ask_engine
+    if [ "$ANSWER" -eq 1 ] && [ -n "${DOCKER_HOST:-}" ]; then
+        fail "the Docker Engine that DOCKER_HOST=$DOCKER_HOST names does not answer." "Start it, or unset DOCKER_HOST to use one on this machine."
     fi
-    if [ "$answer" -eq 2 ]; then open_engine_to_user; fi
+    if [ "$ANSWER" -eq 1 ] && ! command -v dockerd >/dev/null; then
+        say "no working Docker Engine found (a docker command alone is not one)"
+        install_packages docker.io
+        wait_for_engine 3 || true # its package starts it where it can
+        ask_engine
+    fi
+    # systemd's socket is there, and closed to this user, before the engine behind it is known to run.
+    if [ "$ANSWER" -eq 2 ]; then open_engine_to_user && ask_engine; fi
+    if [ "$ANSWER" -eq 1 ]; then start_engine && ask_engine; fi
+    if [ "$ANSWER" -eq 2 ]; then open_engine_to_user && ask_engine; fi
+    if [ "$ANSWER" -ne 0 ]; then
+        fail "the Docker Engine still does not take $(id -un)." "Log out and in again, then run tools/setup.sh once more."
+    fi
 }
 
 raise_inotify() {
@@ -195,11 +200,13 @@ ready_venv() {
         say "making the virtual environment $VENV with $("$PYTHON" --version) and installing into it (about a minute)"
         "$PYTHON" -m venv "$VENV"
     else
-        say "pyproject.toml changed: bringing $VENV up to date"
+        say "bringing the virtual environment $VENV up to date with pyproject.toml"
     fi
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # the first with --group
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable . --group dev ||
-        fail "pip could not install the project's dependencies." "See its message above; a package index must be reachable."
+    # pip 25.1 is the first that knows --group.
+    "$VENV/bin/python" -m pip install --disable-pip-version-check 'pip>=25.1' >"$LOG" 2>&1 &&
+        "$VENV/bin/python" -m pip install --disable-pip-version-check --editable . --group dev >"$LOG" 2>&1 ||
+        fail "pip could not install the project's dependencies; a package index must be reachable." \
+            "Its last words:" "$(tail -n 15 "$LOG")"
     printf '%s\n' "$wanted" >"$STAMP"
 }
 

@@ -6,8 +6,9 @@ Everything the lab makes carries labels; nothing without them is ever listed, ch
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cudactl.contracts.errors import CudactlError, UnreachableError
@@ -28,12 +29,32 @@ TIMEOUT_S = 120
 """For one answer of the engine; starting twenty containers at once keeps two cores busy."""
 
 
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+HOSTS_PER_128_INOTIFY = 15
+"""With 128, the usual limit, one of 20 hosts came up degraded and 50 crashed over and over."""
+
+
 class LabError(CudactlError):
     """Something in the lab did not work out."""
 
 
 class EngineUnreachable(UnreachableError):
     """No Docker Engine answers."""
+
+
+def raise_inotify(hosts: int, *, say: Callable[[str], None]) -> None:
+    """Make sure that the kernel lets so many systemds watch files; a warning where we may not."""
+    try:
+        limit = int(INOTIFY.read_text(encoding="ascii"))
+        if limit * HOSTS_PER_128_INOTIFY >= hosts * 128:
+            return
+        INOTIFY.write_text("8192", encoding="ascii")
+        say(f"raised fs.inotify.max_user_instances from {limit} to 8192, until the next reboot")
+    except (OSError, ValueError):
+        say(
+            f"warning: fs.inotify.max_user_instances is too low for {hosts} hosts, some may fail; "
+            "sudo sysctl fs.inotify.max_user_instances=8192 mends that"
+        )
 
 
 def connect() -> DockerClient:

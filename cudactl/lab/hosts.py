@@ -27,6 +27,7 @@ from cudactl.lab.engine import (
     LabError,
     connect,
     engine_errors,
+    raise_inotify,
 )
 from cudactl.lab.layout import (
     Folder,
@@ -75,6 +76,7 @@ def up(requests: Sequence[HostRequest], *, mirror: bool = True, say: Callable[[s
         def make(name: str) -> None:
             _create(client, folder, images[missing[name]], name, addresses[name], public_key)
 
+        raise_inotify(len(there) + len(missing), say=say)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(make, missing))
             hosts = [host for host in _hosts(client, folder) if host.name in wanted]
