@@ -48,7 +48,6 @@ def measure(request: Values, emit: Emit) -> None:
     nvcc = str(request["nvcc"])
     if not os.path.exists(nvcc):
         emit("nvcc.version", {"path": None}, "%s is not there" % nvcc)
-        emit("nvcc.link", {}, "%s is not there" % nvcc)
         return
     done = _run([nvcc, "--version"], request)
     match = RELEASE.search(done.stdout)
@@ -61,6 +60,8 @@ def measure(request: Values, emit: Emit) -> None:
         },
         None if match else (done.stderr or done.stdout)[-400:],
     )
+    if not request.get("link"):
+        return
     folder = tempfile.mkdtemp(prefix="cudactl-nvcc-")
     try:
         link(nvcc, request, folder, emit)
