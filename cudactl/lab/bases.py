@@ -231,6 +231,8 @@ def _build(client: DockerClient, base: Base, root: str, say: Callable[[str], Non
     look_alike = "" if pulled else base.look_alike
     if look_alike:
         say(f"{base.name}: no registry, so a look-alike with {look_alike}'s packages underneath")
+    if pulled:
+        say(f"{base.name}: installing systemd, sshd and a compiler on {root} (once; a minute)")
     started = time.monotonic()
     with engine_errors(f"building {base.name}"):
         try:

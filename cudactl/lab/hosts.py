@@ -103,14 +103,15 @@ def down(names: Sequence[str] | None = None, *, images: bool = False) -> list[st
     """Remove the named hosts, or the whole lab; return what was removed. Safe to run twice."""
     folder = lab_folder()
     client = connect()
-    removed = []
     with folder.changing():
-        with engine_errors("removing hosts"):
-            for container in _containers(client, folder):
-                name = container.labels[LABEL_NAME]
-                if names is None or name in names:
-                    container.remove(force=True, v=True)
-                    removed.append(name)
+        doomed = {
+            container.labels[LABEL_NAME]: container
+            for container in _containers(client, folder)
+            if names is None or container.labels[LABEL_NAME] in names
+        }
+        with engine_errors("removing hosts"), ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda container: container.remove(force=True, v=True), doomed.values()))
+        removed = sorted(doomed)
         if names is not None:
             if removed:
                 _write(client, folder, mirror_service.recorded(folder))
