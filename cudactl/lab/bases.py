@@ -8,15 +8,18 @@ look-alike: Debian's packages under Ubuntu's identity, and it says so wherever i
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,25 +93,45 @@ def ensure(
     """Return the images of the named bases; those that are missing are made first."""
     wanted = sorted(set(names))
     images = {name: _present(client, BASES[name]) for name in wanted}
-    absent = [BASES[name] for name in wanted if images[name] is None]
-    if absent:
-        archive = machine_archive()
-        pulled = {base.name: base.pull_first and _pull(client, base, say) for base in absent}
-        rest = sorted({base.suite for base in absent if not pulled[base.name]})
-        roots = _root_file_systems(client, rest, archive, say)
-        for base in absent:
-            root = base.image if pulled[base.name] else roots.get(base.suite)
-            if root is None:  # no mmdebstrap here
-                if base.pull_first or not _pull(client, base, say):
-                    raise LabError(
-                        "LAB-NO-BASE",
-                        f"base {base.name} can neither be pulled nor built: no registry answers "
-                        "and mmdebstrap is not installed",
-                        remedy="sudo apt-get install mmdebstrap",
-                    )
-                root = base.image
-            images[base.name] = _build(client, base, root, say)
+    if None in images.values():
+        with _building():
+            # Another lab may have made them while this one waited.
+            images = {name: _present(client, BASES[name]) for name in wanted}
+            absent = [BASES[name] for name in wanted if images[name] is None]
+            images |= _make(client, absent, say)
     return {name: image for name, image in images.items() if image is not None}
+
+
+def _make(
+    client: DockerClient, absent: Sequence[Base], say: Callable[[str], None]
+) -> dict[str, BaseImage]:
+    archive = machine_archive()
+    pulled = {base.name: base.pull_first and _pull(client, base, say) for base in absent}
+    rest = sorted({base.suite for base in absent if not pulled[base.name]})
+    roots = _root_file_systems(client, rest, archive, say)
+    images = {}
+    for base in absent:
+        root = base.image if pulled[base.name] else roots.get(base.suite)
+        if root is None:  # no mmdebstrap here
+            if base.pull_first or not _pull(client, base, say):
+                raise LabError(
+                    "LAB-NO-BASE",
+                    f"base {base.name} can neither be pulled nor built: no registry answers "
+                    "and mmdebstrap is not installed",
+                    remedy="sudo apt-get install mmdebstrap",
+                )
+            root = base.image
+        images[base.name] = _build(client, base, root, say)
+    return images
+
+
+@contextmanager
+def _building() -> Iterator[None]:
+    """Let one lab build bases at a time; it takes every core there is anyway."""
+    lock = Path(tempfile.gettempdir()) / f"cudactl-lab-bases-{os.getuid()}.lock"
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def remove_all(client: DockerClient) -> list[str]:
