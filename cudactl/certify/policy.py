@@ -35,6 +35,7 @@ CUDNN_PARTS = {
     ],
     "8": ["adv_infer", "adv_train", "cnn_infer", "cnn_train", "ops_infer", "ops_train"],
 }
+NEED_DRIVER = ["engines_runtime_compiled"]
 DEADLINES_S = {
     "driver": 30.0,
     "health": 30.0,
@@ -239,7 +240,9 @@ def _cudnn(policy: _Policy) -> None:
     three = _three(version)
     expect = place.expect(three, cuda_major=layout.major or place.package.name.split("-")[-1])
     policy.expect("cudnn.library", expect, source)
-    expect = place.expect(three, names=CUDNN_PARTS.get(major, []))
+    # Without a driver in the lock there is no libcuda, which these link to.
+    needs = NEED_DRIVER if lock.resolved.get("driver", "none") == "none" else []
+    expect = place.expect(three, names=CUDNN_PARTS.get(major, []), needs_driver=needs)
     policy.expect("cudnn.sublibraries", expect, source)
 
 

@@ -38,6 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return {"steps": {role: [variables per step]}, "plan": hash}, or fail with a reason."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
+        self._variables = variables
         host = str(variables["inventory_hostname"])
         run = self._task.args.get("run") or {}
         claim = (
@@ -84,7 +85,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise CudactlError(finding.code, finding.found, remedy=finding.remedy)
 
     def _interpreter(self) -> str:
-        named = str(self._templar.template("{{ ansible_python_interpreter | default('python3') }}"))
+        named = str(self._variables.get("ansible_python_interpreter") or "python3")
         return "python3" if named.startswith("auto") else named
 
     def _python(self, script: str, arguments: list[str]) -> str:
@@ -109,6 +110,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _execute(self, command: str, what: str) -> str:
         done = self._low_level_execute_command(command)
         if done["rc"] != 0:
-            said = (done.get("stderr") or done.get("stdout") or "").strip().splitlines()
-            raise AnsibleActionFail(f"{what}: {said[-1] if said else 'no message'}")
+            # With a terminal in between, standard error arrives in standard output.
+            said = f"{done.get('stdout') or ''}\n{done.get('stderr') or ''}".strip().splitlines()
+            told = [line for line in said if line.strip() and "Shared connection" not in line]
+            raise AnsibleActionFail(f"{what}: {told[-1] if told else 'no message'}")
         return str(done["stdout"])
