@@ -1,0 +1,133 @@
+"""`cudactl stack`: write down which stack is wanted, lock it, look at a lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cudactl.cli.app import emit_json, json_option, note, say
+
+LOCK_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def stack() -> None:
+    """Write down which stack you want, and lock it."""
+
+
+@stack.command()
+@click.argument("spec", type=LOCK_FILE, default=Path("stack.yaml"))
+@click.option(
+    "output",
+    "-o",
+    "--output",
+    type=LOCK_FILE,
+    help="Where the lock goes.  [default: the spec's name, ending in .lock]",
+)
+@click.option(
+    "locked",
+    "--locked",
+    is_flag=True,
+    help="Write nothing; exit 3 when the lock does not answer this spec.",
+)
+@click.option(
+    "allow",
+    "--allow",
+    multiple=True,
+    metavar="CODE",
+    help="Override this refusal; needs --reason. It is shown on every certificate.",
+)
+@click.option("reason", "--reason", metavar="TEXT", help="Why the refusal is overridden.")
+@json_option
+def lock(
+    spec: Path,
+    output: Path | None,
+    locked: bool,
+    allow: tuple[str, ...],
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """Turn SPEC (default: stack.yaml) into exact packages, with hashes.
+
+    Exit code 0: locked, or nothing changed; 2: the spec cannot be read; 3: refused, or the lock is
+    not current (--locked); 4: the package index could not be reached.
+    """
+    from cudactl.cli.show_stack import lock_table, lock_title
+    from cudactl.contracts.lock import Allowance
+    from cudactl.workflow.stack import lock as lock_spec
+
+    if allow and not (reason or "").strip():
+        raise click.UsageError("--allow needs --reason TEXT: it is shown on every certificate")
+    if reason and not allow:
+        raise click.UsageError("--reason goes with --allow CODE")
+    path = output if output is not None else spec.with_suffix(".lock")
+    allowed = [Allowance(code=code, reason=str(reason)) for code in dict.fromkeys(allow)]
+    done = lock_spec(spec, path, allowed=allowed, must_be_current=locked)
+    if as_json:
+        emit_json(
+            {
+                "file": str(path),
+                "written": done.written,
+                "hash": done.lock.hash,
+                "notes": done.notes,
+                "lock": done.lock.model_dump(mode="json"),
+            }
+        )
+        return
+    say(lock_title(done.lock))
+    say(lock_table(done.lock))
+    for text in done.notes:
+        note(f"note: {text}")
+    if locked:
+        note(f"{path} answers this spec")
+    elif done.written:
+        note(f"written to {path}")
+    else:
+        note(f"{path} says the same already; it was not touched")
+
+
+@stack.command()
+@click.argument("lock_file", metavar="[LOCK]", type=LOCK_FILE, default=Path("stack.lock"))
+@json_option
+def show(lock_file: Path, as_json: bool) -> None:
+    """Show what a lock holds (default: stack.lock)."""
+    from cudactl.cli.show_stack import lock_details, lock_table, lock_title
+    from cudactl.stack.lockfile import read_lock
+
+    lock = read_lock(lock_file)
+    if as_json:
+        emit_json({"hash": lock.hash, "lock": lock.model_dump(mode="json")})
+        return
+    say(lock_title(lock))
+    say(lock_table(lock))
+    say()
+    say(lock_details(lock))
+
+
+@stack.command()
+@click.argument("package")
+@click.argument("lock_file", metavar="[LOCK]", type=LOCK_FILE, default=Path("stack.lock"))
+@json_option
+def why(package: str, lock_file: Path, as_json: bool) -> None:
+    """Say why PACKAGE is in a lock, and why at this version."""
+    import difflib
+
+    from cudactl.cli.show_stack import package_reason
+    from cudactl.contracts.errors import UsageError
+    from cudactl.stack.lockfile import read_lock
+
+    lock = read_lock(lock_file)
+    found = lock.package(package)
+    if found is None:
+        close = difflib.get_close_matches(package, [p.name for p in lock.packages], 3)
+        raise UsageError(
+            "LOCK-NO-PACKAGE",
+            f"{lock_file} holds no package {package}",
+            expected=f"one of its {len(lock.packages)} packages",
+            remedy=f"did you mean {' or '.join(close)}?" if close else "see: cudactl stack show",
+        )
+    if as_json:
+        emit_json(found.model_dump(mode="json"))
+        return
+    say(package_reason(lock, found))
