@@ -55,5 +55,8 @@ soak: setup
 	$(BIN)/pytest -m soak
 
 clean:
-	-$(BIN)/cudactl lab down --images
+	@if [ -x $(BIN)/cudactl ]; then \
+	    CUDACTL_LAB_DIR=$(CURDIR)/.demo/lab $(BIN)/cudactl lab down; \
+	    $(BIN)/cudactl lab down --images; \
+	fi
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible .demo .lab

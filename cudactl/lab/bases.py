@@ -201,23 +201,31 @@ def _root_file_systems(
     client: DockerClient, suites: list[str], archive: DebianArchive, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Return suite → image of a root file system with all packages; empty without mmdebstrap."""
-    if not suites or shutil.which("mmdebstrap") is None:
-        return {}
+    tags = {suite: f"cudactl-lab/rootfs-{suite}:{recipe_hash()}" for suite in suites}
+    ready = {suite: tag for suite, tag in tags.items() if client.images.list(name=tag)}
+    missing = [suite for suite in suites if suite not in ready]
+    if not missing or shutil.which("mmdebstrap") is None:
+        return ready
     say(
-        f"building a root file system from {archive.main} for: {', '.join(suites)} "
+        f"building a root file system from {archive.main} for: {', '.join(missing)} "
         "(once; a minute or two on two cores)"
     )
-    with ThreadPoolExecutor(len(suites)) as pool:
-        tags = pool.map(lambda suite: _root_file_system(client, suite, archive, say), suites)
-        return dict(zip(suites, tags, strict=True))
+    with ThreadPoolExecutor(len(missing)) as pool:
+        list(
+            pool.map(
+                lambda suite: _root_file_system(client, suite, tags[suite], archive, say), missing
+            )
+        )
+    return tags
 
 
 def _root_file_system(
-    client: DockerClient, suite: str, archive: DebianArchive, say: Callable[[str], None]
-) -> str:
-    tag = f"cudactl-lab/rootfs-{suite}:{recipe_hash()}"
-    if client.images.list(name=tag):
-        return tag
+    client: DockerClient,
+    suite: str,
+    tag: str,
+    archive: DebianArchive,
+    say: Callable[[str], None],
+) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cudactl-lab-") as folder:
         root = Path(folder) / "rootfs.tar"
@@ -244,7 +252,6 @@ def _root_file_system(
                 changes=[f"LABEL {LABEL_LAB}="],
             )  # fmt: skip
     say(f"{suite}: root file system ready after {time.monotonic() - started:.0f} s")
-    return tag
 
 
 def _build(client: DockerClient, base: Base, root: str, say: Callable[[str], None]) -> BaseImage:
