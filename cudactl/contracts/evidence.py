@@ -28,6 +28,9 @@ class LoadedLibrary(Contract):
     """sha256 of the file; None where hashing was not asked for."""
     package: str | None
     """Debian package that owns it, or the wheel stack's folder; None when nobody does."""
+    intact: bool | None
+    """True when the content is what the package's own list says (a wheel's RECORD, dpkg's md5sums);
+    None when nothing says."""
     simulated: bool
     """True when the file carries the lab's mark."""
 

@@ -60,6 +60,17 @@ def _string(data: bytes, at: int) -> str:
     return data[at : data.index(b"\0", at)].decode("utf-8", errors="replace")
 
 
+class _Origin(ctypes.Structure):
+    """Dl_info of dlfcn.h."""
+
+    _fields_ = [
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("symbol", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    ]
+
+
 class Loaded:
     """A library that a leg loaded, or the reason why not."""
 
@@ -84,6 +95,21 @@ class Loaded:
         function.restype = restype
         function.argtypes = list(argtypes)
         return function
+
+    def owns(self, name: str) -> bool:
+        """Return whether the library itself defines a function; one it depends on does not count.
+
+        dlsym also finds what a dependency defines, which would answer for the wrong file.
+        """
+        if self.library is None or not hasattr(self.library, name):
+            return False
+        info = _Origin()
+        find_origin = ctypes.CDLL(None).dladdr
+        find_origin.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Origin)]
+        address = ctypes.cast(getattr(self.library, name), ctypes.c_void_p)
+        if not find_origin(address, ctypes.byref(info)) or not info.file:
+            return False
+        return os.path.realpath(os.fsdecode(info.file)) == self.path
 
     def values(self) -> Dict[str, Any]:
         """Return what every measurement says about the library."""

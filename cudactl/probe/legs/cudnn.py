@@ -14,6 +14,14 @@ from typing import Any, Dict, List
 from ..loading import Loaded
 from . import Emit, Values, libraries
 
+# cudnn_graph.h, cudnn_ops.h, cudnn_cnn.h, cudnn_adv.h (cuDNN 9)
+CHECKS = {
+    "graph": "cudnnGraphVersionCheck",
+    "ops": "cudnnOpsVersionCheck",
+    "cnn": "cudnnCnnVersionCheck",
+    "adv": "cudnnAdvVersionCheck",
+    "ext": "cudnnSubquadraticOpsVersionCheck",
+}
 SUB_LIBRARY = re.compile(r"^libcudnn_(\w+)\.so\.(\d+)$")
 
 
@@ -44,14 +52,15 @@ def measure(request: Values, emit: Emit) -> None:
         if match is None or match.group(2) != soname:
             continue
         part = Loaded(name, [folder])
-        version = None
+        version = code = None
         if part.library is not None:
-            # Each sub-library answers for itself by a function of its own name, where it has one.
-            for function in ("cudnn%sGetVersion" % match.group(1).title(), "cudnnGetVersion"):
-                if hasattr(part.library, function):
-                    get = part.function(function, ctypes.c_size_t)
-                    version = get()
-                    break
+            # Some parts answer a version, some check themselves against the others; the engines
+            # and heuristics do neither: their files' hashes have to speak for them.
+            if part.owns("cudnnGetVersion"):
+                version = part.function("cudnnGetVersion", ctypes.c_size_t)()
+            check = CHECKS.get(match.group(1))
+            if check is not None and part.owns(check):
+                code = part.function(check, ctypes.c_int)()
         if part.error:
             errors.append(part.error)
         real = os.path.basename(part.path or "")
@@ -62,6 +71,7 @@ def measure(request: Values, emit: Emit) -> None:
                 "path": part.path,
                 "file_version": real.split(".so.", 1)[1] if ".so." in real else None,
                 "version_number": version,
+                "check_code": code,
             }
         )
     emit("cudnn.sublibraries", {"files": files}, "; ".join(errors) or None)
