@@ -145,6 +145,7 @@ def compile_policy(lock: StackLock) -> Policy:
     _cudnn(policy)
     _tensorrt(policy)
     _nvcc(policy)
+    _libraries(policy)
     return Policy(
         lock_hash=lock.hash,
         resolved={str(k): v for k, v in lock.resolved.items()},
@@ -155,6 +156,17 @@ def compile_policy(lock: StackLock) -> Policy:
     )
 
 
+def _libraries(policy: _Policy) -> None:
+    """Whatever the legs map must be the lock's; a driver that it does not hold is the machine's."""
+    lock, layout = policy.lock, policy.layout
+    if not any(leg["libraries"] or "rtx" in leg or "nvcc" in leg for leg in policy.legs.values()):
+        return
+    owners = [p.name for p in lock.packages] if layout.apt else [layout.owner]
+    held = lock.resolved.get("driver", "none") not in ("none", "preinstalled")
+    foreign = [] if held else ["libcuda.so", "libnvidia-"]
+    policy.expect("stack.libraries", {"owners": owners, "foreign": foreign}, "lock packages")
+
+
 def _three(version: str) -> str:
     """Return the first three parts of a version, without epoch and revision."""
     upstream = version.split(":")[-1].split("-")[0].split("+")[0]
@@ -163,7 +175,8 @@ def _three(version: str) -> str:
 
 def _stack(policy: _Policy) -> None:
     lock = policy.lock
-    policy.expect("stack.os", {"os": lock.target.os}, "lock target")
+    machine = {"x86_64": "x86_64", "sbsa": "aarch64"}[lock.target.arch]
+    policy.expect("stack.os", {"os": lock.target.os, "machine": machine}, "lock target")
     if lock.target.packages == "apt":
         packages = {p.name: p.version for p in lock.packages}
         policy.expect("stack.packages", {"packages": packages}, "lock packages")
@@ -282,7 +295,8 @@ def _nvcc(policy: _Policy) -> None:
     home = layout.home if layout.apt else f"{layout.site}/nvidia/cu{layout.major}"
     source = f"lock {nvcc.package.name}"
     policy.ask("nvcc", nvcc=f"{home}/bin/nvcc")
-    policy.expect("nvcc.version", {"version": _three(nvcc.package.version)}, source)
+    expect: dict[str, Any] = {"version": _three(nvcc.package.version), "prefixes": [f"{home}/"]}
+    policy.expect("nvcc.version", expect, source)
     version = policy.lock.resolved.get("cudnn")
     headers = not layout.apt or any(
         re.fullmatch(r"libcudnn\d+-dev.*", p.name) for p in policy.lock.packages

@@ -1,15 +1,43 @@
-"""Evidence, made easy to ask: a check's measurement, its leg's outcome, a library's provenance."""
+"""Evidence, made easy to ask: a check's measurement, its leg's outcome, a library's provenance.
+
+Evidence comes from another machine, so nothing in it is taken for granted: the wrong shape is
+refused here, once, with the place named.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, Optional, Tuple
 
 # status, measured, expected, reason
 Answer = Tuple[str, str, str, str]
+OUTCOMES = ("ran", "timeout", "crashed", "stuck", "no_output")
+MAX_ENTRIES = 5000
 
 
 class JudgeError(Exception):
     """Evidence or policy is not what it should be."""
+
+
+class Unmeasured(Exception):
+    """A value that a check needs is not there, or is not of its kind."""
+
+
+def need(document: Any, key: str, kind: Any, where: str) -> Any:  # noqa: ANN401
+    """Return `document[key]`, which must be of `kind`; a bool is never a number here.
+
+    Raises:
+        JudgeError: naming the place.
+    """
+    value = document.get(key) if isinstance(document, dict) else None
+    numeric = kind in (int, float, (int, float))
+    if not isinstance(value, kind) or (numeric and isinstance(value, bool)):
+        raise JudgeError("the evidence's %s.%s is missing or of the wrong type" % (where, key))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise JudgeError("the evidence's %s.%s is no finite number" % (where, key))
+    if isinstance(value, (list, dict)) and len(value) > MAX_ENTRIES:
+        raise JudgeError("the evidence's %s.%s has %d entries" % (where, key, len(value)))
+    return value
 
 
 class Context:
@@ -18,74 +46,129 @@ class Context:
     def __init__(self, evidence: Dict[str, Any]) -> None:
         if not isinstance(evidence, dict) or evidence.get("schema_version") != 1:
             raise JudgeError("this is no evidence of a version that this judge reads")
-        state, legs = evidence.get("state"), evidence.get("legs")
-        if not isinstance(state, dict) or not isinstance(legs, list):
-            raise JudgeError("the evidence holds no state or no legs")
-        for key, kind in (("os", dict), ("kernel", dict), ("module", dict), ("gpus", list)):
-            if not isinstance(state.get(key), kind):
-                raise JudgeError("the evidence's state holds no %s" % key)
-        if not isinstance(state.get("hostname"), str):
-            raise JudgeError("the evidence's state holds no hostname")
-        self.state: Dict[str, Any] = state
+        self.taken_at = float(need(evidence, "taken_at", (int, float), "evidence"))
+        self.state: Dict[str, Any] = need(evidence, "state", dict, "evidence")
+        self._check_state()
         self.legs: Dict[str, Dict[str, Any]] = {}
         self.libraries: List[Dict[str, Any]] = []
-        seen = set()
-        for leg in legs:
-            if not isinstance(leg, dict) or not isinstance(leg.get("leg"), str):
-                raise JudgeError("the evidence holds a leg without a name")
-            self.legs[leg["leg"]] = leg
-            for library in leg.get("libraries") or []:
-                if not isinstance(library, dict) or not isinstance(library.get("path"), str):
-                    raise JudgeError("the evidence holds a library without a path")
-                if library["path"] not in seen:
-                    seen.add(library["path"])
-                    self.libraries.append(library)
+        self._by_path: Dict[str, Dict[str, Any]] = {}
+        self._measured: Dict[Tuple[str, str], Dict[str, Any]] = {}
+        for leg in need(evidence, "legs", list, "evidence"):
+            self._add(leg)
 
-    def measurement(self, check: str) -> Optional[Dict[str, Any]]:
-        """Return a check's measurement, or None when there is none."""
-        for leg in self.legs.values():
-            for measured in leg.get("measurements") or []:
-                if isinstance(measured, dict) and measured.get("check") == check:
-                    return measured
-        return None
+    def _check_state(self) -> None:
+        state = self.state
+        need(state, "hostname", str, "state")
+        system = need(state, "os", dict, "state")
+        need(system, "id", str, "state.os")
+        need(system, "version_id", str, "state.os")
+        need(need(state, "kernel", dict, "state"), "running", str, "state.kernel")
+        need(state, "module", dict, "state")
+        need(state, "packages", dict, "state")
+        for gpu in need(state, "gpus", list, "state"):
+            need(gpu, "address", str, "state.gpus")
+            need(gpu, "device", str, "state.gpus")
+        for stack in need(state, "stacks", list, "state"):
+            need(stack, "lock", str, "state.stacks")
+            need(stack, "wheels", dict, "state.stacks")
+
+    def _add(self, leg: Any) -> None:  # noqa: ANN401 - it may be anything
+        name = need(leg, "leg", str, "legs")
+        if name in self.legs:
+            raise JudgeError("the evidence holds the leg %s twice" % name)
+        if need(leg, "outcome", str, name) not in OUTCOMES:
+            raise JudgeError("the evidence's leg %s ended in an unknown way" % name)
+        self.legs[name] = leg
+        for measured in need(leg, "measurements", list, name):
+            check = need(measured, "check", str, name)
+            need(measured, "values", dict, check)
+            if (name, check) in self._measured:
+                raise JudgeError("the evidence holds %s twice" % check)
+            self._measured[name, check] = measured
+        for library in need(leg, "libraries", list, name):
+            path = need(library, "path", str, name + ".libraries")
+            if not isinstance(library.get("simulated"), bool):
+                raise JudgeError("the evidence does not say whether %s is simulated" % path)
+            known = self._by_path.setdefault(path, library)
+            if known != library:
+                raise JudgeError("the evidence says two different things of %s" % path)
+            if known is library:
+                self.libraries.append(library)
+
+    def measurement(self, leg: str, check: str) -> Optional[Dict[str, Any]]:
+        """Return a check's measurement by its own leg, or None when there is none."""
+        return self._measured.get((leg, check))
 
     def library(self, path: str) -> Optional[Dict[str, Any]]:
         """Return what is known of a loaded file."""
-        return next((lib for lib in self.libraries if lib["path"] == path), None)
+        return self._by_path.get(path)
 
-    def unmeasured(self, leg: str, check: str) -> Answer:
-        """Return the answer for a check whose measurement is missing."""
+    @property
+    def gpus(self) -> List[Dict[str, Any]]:
+        """The NVIDIA GPUs on the PCI bus."""
+        return list(self.state["gpus"])
+
+    def why_unmeasured(self, leg: str, check: str) -> str:
+        """Return why a measurement is missing."""
         result = self.legs.get(leg)
         if result is None:
-            return "ERROR", "", "", "the leg %s did not run" % leg
-        outcome = result.get("outcome")
-        if outcome in ("crashed", "timeout", "stuck"):
-            why = {"crashed": "crashed", "timeout": "did not end", "stuck": "hangs in the kernel"}
-            return (
-                "FAIL",
-                "",
-                "",
-                "the leg %s %s: %s"
-                % (
-                    leg,
-                    why[str(outcome)],
-                    result.get("detail") or "no detail",
-                ),
-            )
-        return "ERROR", "", "", "the leg %s measured no %s" % (leg, check)
+            return "the leg %s did not run" % leg
+        if result["outcome"] == "ran":
+            return "the leg %s measured no %s" % (leg, check)
+        return "not measured: the leg %s %s" % (leg, ENDED[result["outcome"]])
 
 
-def dotted(number: int) -> str:
+ENDED = {
+    "crashed": "crashed",
+    "timeout": "did not end in time",
+    "stuck": "hangs in the kernel and cannot be killed",
+    "no_output": "said nothing",
+}
+
+
+def integer(values: Dict[str, Any], key: str) -> int:
+    """Return a measured whole number; a bool or a float is none."""
+    value = values.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Unmeasured("%s was not measured" % key)
+    return value
+
+
+def number(values: Dict[str, Any], key: str) -> float:
+    """Return a measured finite number."""
+    value = values.get(key)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise Unmeasured("%s was not measured" % key)
+    return float(value)
+
+
+def text(values: Dict[str, Any], key: str) -> str:
+    """Return a measured text that is not empty."""
+    value = values.get(key)
+    if not isinstance(value, str) or not value:
+        raise Unmeasured("%s was not measured" % key)
+    return value
+
+
+def entries(values: Dict[str, Any], key: str) -> List[Any]:
+    """Return a measured list."""
+    value = values.get(key)
+    if not isinstance(value, list):
+        raise Unmeasured("%s was not measured" % key)
+    return value
+
+
+def dotted(version: int) -> str:
     """Return a version number as people write it: 91300 → 9.13.0, 8907 → 8.9.7, 101303 → 10.13.3.
 
     Sources: cudnn_version.h and NvInferVersion.h: up to major 8 it is major × 1000, from 9 on
-    (TensorRT: 10) major × 10000.
+    (TensorRT: 10, cuBLAS: always) major × 10000.
     """
-    if number >= 90000:
-        return "%d.%d.%d" % (number // 10000, number // 100 % 100, number % 100)
-    return "%d.%d.%d" % (number // 1000, number // 100 % 10, number % 100)
+    if version >= 90000:
+        return "%d.%d.%d" % (version // 10000, version // 100 % 100, version % 100)
+    return "%d.%d.%d" % (version // 1000, version // 100 % 10, version % 100)
 
 
-def cuda_version(number: int) -> str:
+def cuda_version(version: int) -> str:
     """Return a CUDA version number as people write it: 13000 → 13.0 (major × 1000 + minor × 10)."""
-    return "%d.%d" % (number // 1000, number % 1000 // 10)
+    return "%d.%d" % (version // 1000, version % 1000 // 10)

@@ -1,0 +1,21 @@
+"""Every check, one file per leg. Importing this package registers them all.
+
+A check is declared with its id, its leg, its title and the measured keys it cannot do without. It
+is a pure function of context, measured values and expectation; only a measured value passes.
+"""
+
+from . import cudnn, driver, health, legs, nvcc, stack, tensorrt, toolkit
+from .registry import CHECKS, Check
+
+__all__ = [
+    "CHECKS",
+    "Check",
+    "cudnn",
+    "driver",
+    "health",
+    "legs",
+    "nvcc",
+    "stack",
+    "tensorrt",
+    "toolkit",
+]
