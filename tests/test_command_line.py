@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from cudactl.cli import COMMANDS
+from cudactl.contracts.lock import LockTarget, StackLock
+from cudactl.contracts.spec import StackSpec
+from cudactl.stack.lockfile import write_lock
 
 BIN = Path(sys.executable).parent
 
@@ -32,7 +36,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys\nfrom cudactl.cli import cudactl\n"
         "try:\n cudactl(['--help'])\nexcept SystemExit: pass\n"
         "heavy = {'pydantic', 'ansible', 'ClusterShell', 'docker', 'rich', 'requests', 'yaml'}\n"
-        "sys.exit(','.join(sorted(heavy & set(sys.modules))))\n"
+        "sys.exit(','.join(sorted(heavy & set(sys.modules))) or None)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
@@ -69,8 +73,35 @@ def test_a_wrong_call_exits_2_and_says_why(arguments: tuple[str, ...], tmp_path:
     assert "Traceback" not in done.stderr
 
 
-def test_an_unreachable_host_exits_4(tmp_path: Path, some_lock: Path) -> None:
-    done = cudactl("plan", "host", "nobody.invalid", "--lock", str(some_lock), cwd=tmp_path)
+@pytest.fixture
+def some_lock(tmp_path: Path) -> Path:
+    """A small valid lock."""
+    lock = StackLock(
+        spec=StackSpec(os="debian-12", cuda="13.0"),
+        spec_hash="1" * 64,
+        catalogue_hash="2" * 64,
+        target=LockTarget(os="debian-12", arch="x86_64", packages="apt"),
+        resolved={"cuda": "13.0.2"},
+        sources=[],
+        packages=[],
+    )
+    write_lock(lock, tmp_path / "some.lock")
+    return tmp_path / "some.lock"
+
+
+@pytest.mark.parametrize("command", ["plan", "provision", "certify"])
+def test_an_unreachable_host_exits_4(tmp_path: Path, some_lock: Path, command: str) -> None:
+    done = cudactl(command, "host", "nobody.invalid", "--lock", str(some_lock), cwd=tmp_path)
     assert done.returncode == 4
     assert "HOST-NAME-UNKNOWN" in done.stdout + done.stderr
+    assert "what to do" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_one_unreachable_host_among_many_holds_up_nobody(tmp_path: Path, some_lock: Path) -> None:
+    names = [f"nobody-{i}.invalid" for i in range(5)]
+    done = cudactl("plan", "host", *names, "--lock", str(some_lock), "--json", cwd=tmp_path)
+    assert done.returncode == 4
+    rows = json.loads(done.stdout)
+    assert [r["host"] for r in rows] == names
+    assert {r["error"]["code"] for r in rows} == {"HOST-NAME-UNKNOWN"}

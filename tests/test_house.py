@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "reach": {"contracts", "zipapp"},
     "lab": {"contracts", "stack"},
     "workflow": {"contracts", "stack", "provision", "certify", "reach", "zipapp"},
-    "cli": {"contracts", "workflow", "lab", "certify", "provision", "stack", "reach", "judge"},
+    "cli": {"contracts", "workflow", "lab", "certify", "provision", "stack", "judge", "zipapp"},
 }
 # DESIGN allows no sibling imports but two; what a room may take from a sibling is named exactly.
 ONLY_FROM: dict[tuple[str, str], set[str]] = {
@@ -38,7 +38,8 @@ ONLY_FROM: dict[tuple[str, str], set[str]] = {
     # Ansible reads locks from files: the run writes them with the lock's own writer.
     ("provision", "stack"): {"cudactl.stack.lockfile"},
     # The gate runs on nodes, without pydantic: cli calls the pure function directly.
-    ("cli", "judge"): {"cudactl.judge.gate", "cudactl.judge"},
+    ("cli", "judge"): {"cudactl.judge.gate"},
+    ("cli", "zipapp"): {"cudactl.zipapp.main"},
 }
 STANDARD_LIBRARY_ONLY = ("probe", "judge")
 
