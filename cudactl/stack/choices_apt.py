@@ -78,7 +78,7 @@ def choose_cuda(
         p.version for p in choices.index.versions(name) if upstream(p.version) == chosen.version
     )
     newest = choices.index.versions(name)[0].version
-    if upstream(newest) != chosen.version and chosen is prospects.toolkits[0]:
+    if not any(row.version == upstream(newest) for row in catalogue.toolkits):
         ruling.note(
             f"the index has {name} {newest}, which the catalogue of {catalogue.day} does not know"
         )

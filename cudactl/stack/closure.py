@@ -146,8 +146,17 @@ def _walk(
         for group in package.depends:
             relation, target = _alternative(index, group, walk, pins)
             if target is None:
-                walk.external[group[0].name].add(name)
-                continue
+                lacking = _own(index, group, pins)
+                if lacking is None:
+                    walk.external[group[0].name].add(name)
+                    continue
+                there = index.versions(lacking.name)
+                pin = pins.exact.get(lacking.name)
+                wanted = f"{lacking.name} {pin.version} ({pin.why})" if pin else str(lacking)
+                walk.wrong.append(not_in_index(index, f"{wanted}, which {name} needs", there))
+                if not there:
+                    continue
+                relation, target = lacking, lacking.name
             if target == relation.name:
                 walk.asked[target].add(relation)
             walk.requires[name].add(target)
@@ -172,6 +181,15 @@ def _alternative(
         if provider is not None:
             return relation, provider
     return group[0], None
+
+
+def _own(index: AptIndex, group: Sequence[Relation], pins: Pins) -> Relation | None:
+    """Return the alternative that only this index could satisfy: no distribution has it."""
+    for relation in group:
+        name = relation.name
+        if name in index.packages or name in pins.exact or pins.oldest(name):
+            return relation
+    return None
 
 
 def _provider(index: AptIndex, relation: Relation, walk: _Walk, pins: Pins) -> str | None:

@@ -118,7 +118,8 @@ def _root(text: str, name: str) -> yaml.Node:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = error.problem or error.context or "not YAML"
+        said = (error.context, error.problem)
+        problem = ", ".join(part for part in said if part)
         raise _unreadable(name, mark.line if mark else None, f"not YAML: {problem}") from None
     except yaml.YAMLError as error:
         problem = getattr(error, "reason", None) or str(error).splitlines()[0]
