@@ -1,163 +1,22 @@
-"""Is it right: evidence and policy to verdicts. Standard library only, pure, Python ≥ 3.8."""
+"""Is it right: evidence and policy to verdicts. Standard library only, pure, Python ≥ 3.8.
+
+The gate runs before every job and must start at once, so the checks are imported when they are
+asked for, not with the package.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict
 
-from .checks import CHECKS
-from .checks.registry import ask
-from .context import Context, JudgeError
+from .errors import JudgeError, exit_code
 
-__all__ = ["CHECKS", "JudgeError", "exit_code", "judge"]
-
-# Worst first; SKIP, NO_REFERENCE and WAIVED never worsen the whole.
-ORDER = ("FAIL", "ERROR", "WARN", "PASS")
-MAX_TEXT = 600
+__all__ = ["JudgeError", "exit_code", "judge"]
 
 
 def judge(
     evidence: Dict[str, Any], policy: Dict[str, Any], host: str, now: float
 ) -> Dict[str, Any]:
-    """Return the Certificate document for `evidence` under `policy`.
+    """Return the Certificate document for `evidence` under `policy`; see `judging.judge`."""
+    from .judging import judge as decide
 
-    Args:
-        evidence: An Evidence document.
-        policy: A Policy document.
-        host: Name the certificate is for.
-        now: Unix time of issue, seconds.
-
-    Raises:
-        JudgeError: when a document is not what it should be, or asks for an unknown check.
-    """
-    try:
-        return _judge(evidence, policy, host, now)
-    except RecursionError as error:
-        raise JudgeError("the evidence is nested too deeply") from error
-
-
-def _judge(
-    evidence: Dict[str, Any], policy: Dict[str, Any], host: str, now: float
-) -> Dict[str, Any]:
-    context = Context(evidence)
-    verdicts = [_one(context, expectation) for expectation in _expectations(policy)]
-    verdict = overall([v["status"] for v in verdicts])
-    level, reason = _level(context, verdict)
-    state = context.state
-    system = state["os"]
-    driver = state["module"].get("loaded")
-    return {
-        "schema_version": 1,
-        "host": plain(host),
-        "hostname": plain(state["hostname"]),
-        "machine_id": _text_or_none(state.get("machine_id")),
-        "os": plain("%s-%s" % (system["id"], system["version_id"]))
-        + (" look-alike" if system.get("look_alike") else ""),
-        "kernel": plain(state["kernel"]["running"]),
-        "boot_id": _text_or_none(state.get("boot_id")),
-        "driver": _text_or_none(driver),
-        "gpus": [plain("%s %s" % (g["address"], g["device"])) for g in context.gpus],
-        "lock_hash": str(policy["lock_hash"]),
-        "resolved": dict(policy.get("resolved") or {}),
-        "level": level,
-        "level_reason": reason,
-        "verdict": verdict,
-        "verdicts": verdicts,
-        "libraries": context.libraries,
-        "allowed": list(policy.get("allowed") or []),
-        "issued": now,
-        # What was measured grows old from the measurement on, however late it is judged.
-        "expires": min(now, context.taken_at) + float(policy.get("valid_s", 0)),
-        "evidence_sha256": _digest(evidence),
-        "tool": plain(evidence.get("probe_version", "")),
-    }
-
-
-def _expectations(policy: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """Return the policy's expectations, and one for every leg that must have run."""
-    expectations = policy.get("expectations") if isinstance(policy, dict) else None
-    if not isinstance(expectations, list) or not expectations:
-        raise JudgeError("the policy expects nothing, so nothing could fail")
-    if not isinstance(policy.get("lock_hash"), str):
-        raise JudgeError("the policy names no lock")
-    named = set()
-    for expectation in expectations:
-        name = expectation.get("check") if isinstance(expectation, dict) else None
-        if not isinstance(name, str) or name not in CHECKS:
-            raise JudgeError("the policy names a check that this judge does not know: %r" % (name,))
-        if name in named:
-            raise JudgeError("the policy names the check %s twice" % name)
-        named.add(name)
-    ran = ["%s.ran" % leg for leg in policy.get("legs") or []]
-    unknown = [name for name in ran if name not in CHECKS]
-    if unknown:
-        raise JudgeError("the policy names a leg that this judge does not know: %s" % unknown[0])
-    return expectations + [{"check": name} for name in ran if name not in named]
-
-
-def _one(context: Context, expectation: Dict[str, Any]) -> Dict[str, str]:
-    declared = CHECKS[expectation["check"]]
-    if expectation.get("skip"):
-        status, measured, expected, reason = "SKIP", "", "", str(expectation["skip"])
-    else:
-        status, measured, expected, reason = ask(declared, context, expectation.get("expect") or {})
-    return {
-        "check": declared.id,
-        "leg": declared.leg,
-        "status": status,
-        "measured": plain(measured),
-        "expected": plain(expected),
-        "reason": plain(reason),
-    }
-
-
-def plain(value: Any) -> str:  # noqa: ANN401 - evidence may hold anything
-    """Return a text for people: one line, no control characters, not endless.
-
-    Evidence comes from another machine and ends up on a terminal.
-    """
-    shown = "".join(c if c.isprintable() else " " for c in str(value)[: 2 * MAX_TEXT])
-    shown = " ".join(shown.split())
-    return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 1] + "…"
-
-
-def _text_or_none(value: Any) -> Any:  # noqa: ANN401
-    return plain(value) if isinstance(value, str) and value else None
-
-
-def _digest(evidence: Dict[str, Any]) -> str:
-    """Return the sha256 of the evidence's canonical JSON, as contracts.base takes it."""
-    canonical = json.dumps(evidence, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    try:
-        return hashlib.sha256(canonical.encode()).hexdigest()
-    except UnicodeEncodeError as error:
-        raise JudgeError("the evidence holds text that is no Unicode") from error
-
-
-def overall(statuses: List[str]) -> str:
-    """Return the verdict of the whole: its worst; nothing passed is no pass."""
-    for status in ORDER:
-        if status in statuses:
-            return status
-    return "ERROR"
-
-
-def _level(context: Context, verdict: str) -> Tuple[str, str]:
-    gpu = (
-        "no GPU was there" if not context.gpus else "the GPU was not used (no execution checks yet)"
-    )
-    simulated = [library for library in context.libraries if library["simulated"]]
-    if simulated:
-        count = "%d of %d" % (len(simulated), len(context.libraries))
-        return "simulated", "%s libraries are the lab's simulated ones, and %s" % (count, gpu)
-    if verdict in ("FAIL", "ERROR"):
-        return "none", "a check did not pass, so nothing is certified; %s" % gpu
-    if not context.libraries:
-        return "none", "no vendor library was loaded, so nothing was shown; %s" % gpu
-    return "linkage", "right files, right versions, they load, compile and link; %s" % gpu
-
-
-def exit_code(verdict: str) -> int:
-    """Return the exit code for a verdict: 0 pass (warnings too), 3 failure, 4 not measured."""
-    return {"PASS": 0, "WARN": 0, "FAIL": 3}.get(verdict, 4)
+    return decide(evidence, policy, host, now)

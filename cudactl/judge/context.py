@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, List, Optional, Tuple
 
+from .errors import JudgeError
+
 # status, measured, expected, reason
 Answer = Tuple[str, str, str, str]
 OUTCOMES = ("ran", "timeout", "crashed", "stuck", "no_output")
 MAX_ENTRIES = 5000
-
-
-class JudgeError(Exception):
-    """Evidence or policy is not what it should be."""
 
 
 class Unmeasured(Exception):

@@ -1,7 +1,7 @@
 """The gate: does the certificate kept on this machine still stand? Pure, and quick to import.
 
-A certificate stands for one boot and one driver: after a reboot or a driver change nothing is known
-until the machine is certified again.
+A certificate stands for one machine, one boot and one driver: after a reboot or a driver change, or
+on a copy of the machine's disk, nothing is known until the machine is certified again.
 """
 
 from __future__ import annotations
@@ -11,58 +11,60 @@ from typing import Any, Dict, Optional, Tuple
 MAX_LINE = 200
 # cudactl's exit code → Nagios: OK, CRITICAL, UNKNOWN
 NAGIOS = {0: 0, 3: 2, 4: 3}
+# A clock may be set back a little by time synchronisation, seconds.
+CLOCK_SLACK_S = 300.0
+AGAIN = "; certify again"
 
 
 def gate(
-    certificate: Optional[Dict[str, Any]],
-    boot_id: Optional[str],
-    driver: Optional[str],
-    now: float,
+    certificate: Optional[Dict[str, Any]], bits: Dict[str, Any], now: float
 ) -> Tuple[int, str]:
-    """Return (exit code, one line of at most 200 characters).
+    """Return (exit code, one printable line of at most 200 characters).
 
     Args:
         certificate: The kept Certificate document, or None.
-        boot_id: This boot's id.
-        driver: The loaded driver's version, or None.
+        bits: The machine now: "boot_id", "driver" (None when none is loaded), "machine_id".
         now: Unix time, seconds.
     """
-    code, line = _decide(certificate, boot_id, driver, now)
-    return code, line[:MAX_LINE]
+    code, line = _decide(certificate, bits, now)
+    shown = "".join(c if c.isprintable() else " " for c in "cudactl: " + line)
+    return code, shown if len(shown) <= MAX_LINE else shown[: MAX_LINE - 1] + "…"
 
 
 def _decide(
-    certificate: Optional[Dict[str, Any]],
-    boot_id: Optional[str],
-    driver: Optional[str],
-    now: float,
+    certificate: Optional[Dict[str, Any]], bits: Dict[str, Any], now: float
 ) -> Tuple[int, str]:
     if certificate is None:
-        return 4, "cudactl: no certificate is kept here; run: cudactl certify host --store"
+        return 4, "no certificate is kept here; run: cudactl certify host --store"
     try:
         verdict, level = str(certificate["verdict"]), str(certificate["level"])
         lock = str(certificate["lock_hash"])[:12]
         issued, expires = float(certificate["issued"]), float(certificate["expires"])
-        of_boot, of_driver = certificate["boot_id"], certificate["driver"]
-    except (KeyError, TypeError, ValueError):
-        return 4, "cudactl: the certificate kept here cannot be read; certify again"
+        kept = {key: certificate[key] for key in ("machine_id", "boot_id", "driver")}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return 4, "the certificate kept here cannot be read" + AGAIN
     if verdict not in ("PASS", "WARN"):
-        failed = [
-            str(v.get("check"))
-            for v in certificate.get("verdicts") or []
-            if isinstance(v, dict) and v.get("status") in ("FAIL", "ERROR")
-        ]
-        return 3, "cudactl: %s by lock %s: %s" % (verdict, lock, ", ".join(failed[:4]))
-    if now > expires:
-        return 3, "cudactl: the certificate expired %.0f h ago; certify again" % (
-            (now - expires) / 3600.0
-        )
-    if of_boot != boot_id:
-        return 3, "cudactl: rebooted since it was certified; certify again"
-    if of_driver != driver:
-        return 3, "cudactl: certified with driver %s, loaded is %s; certify again" % (
-            of_driver,
-            driver,
-        )
+        return 3, "%s by lock %s: %s" % (verdict, lock, ", ".join(_failed(certificate)[:4]))
+    # Written so that a time which is no number does not pass.
+    if not now <= expires:
+        return 3, "the certificate expired %.0f h ago%s" % ((now - expires) / 3600.0, AGAIN)
+    if not issued <= now + CLOCK_SLACK_S:
+        return 4, "the certificate is from the future: the clock is wrong, or was"
+    if kept["machine_id"] != bits.get("machine_id"):
+        return 3, "the certificate kept here is another machine's" + AGAIN
+    if kept["boot_id"] is None or kept["boot_id"] != bits.get("boot_id"):
+        return 3, "rebooted since it was certified" + AGAIN
+    if kept["driver"] != bits.get("driver"):
+        was, now_is = kept["driver"] or "none", bits.get("driver") or "none"
+        return 3, "certified with driver %s, loaded is %s%s" % (was, now_is, AGAIN)
     age = max(0.0, (now - issued) / 3600.0)
-    return 0, "cudactl: %s at level %s, lock %s, %.0f h old" % (verdict, level, lock, age)
+    return 0, "%s at level %s, lock %s, %.0f h old" % (verdict, level, lock, age)
+
+
+def _failed(certificate: Dict[str, Any]) -> Any:  # noqa: ANN401 - a list of texts
+    verdicts = certificate.get("verdicts")
+    return [
+        str(v.get("check"))
+        for v in (verdicts if isinstance(verdicts, list) else [])
+        if isinstance(v, dict) and v.get("status") in ("FAIL", "ERROR")
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from typing import Any, Dict, List, Optional
@@ -27,6 +26,11 @@ class Root:
         except OSError:
             return None
 
+    def line(self, path: str) -> Optional[str]:
+        """Return a file's text without blanks around it; None when there is none."""
+        text = self.text(path)
+        return (text.strip() or None) if text is not None else None
+
     def json(self, path: str) -> Optional[Dict[str, Any]]:
         """Return a file's JSON object, or None."""
         text = self.text(path)
@@ -34,7 +38,7 @@ class Root:
             return None
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 
@@ -58,6 +62,8 @@ class Root:
 
     def sha256(self, path: str) -> Optional[str]:
         """Return a small file's sha256, or None."""
+        import hashlib  # the gate reads files too, and needs no hash
+
         try:
             with open(self.at(path), "rb") as stream:
                 return hashlib.sha256(stream.read()).hexdigest()

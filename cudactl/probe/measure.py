@@ -27,6 +27,7 @@ from .loading import mapped
 from .state import host_state
 
 DEFAULT_DEADLINE_S = 60.0
+MAX_DEADLINE_S = 24 * 3600.0
 KILL_GRACE_S = 2.0
 AT_ONCE = 2
 MAX_RESULT_BYTES = 16 * 1024 * 1024
@@ -51,6 +52,11 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
     unknown = sorted(set(legs) - set(LEGS))
     if unknown:
         raise RequestError("no such leg: %s" % ", ".join(unknown))
+    for name, leg in legs.items():
+        deadline: Any = leg.get("deadline_s", DEFAULT_DEADLINE_S) if isinstance(leg, dict) else None
+        number = isinstance(deadline, (int, float)) and not isinstance(deadline, bool)
+        if not number or not 0 < deadline <= MAX_DEADLINE_S:
+            raise RequestError("the request for the leg %s holds no sensible deadline_s" % name)
     world = request.get("world", "system")
     if world not in ("system", "user"):
         raise RequestError("no such world: %r" % (world,))
@@ -120,6 +126,8 @@ def run_leg(name: str, request: Dict[str, Any], world: str) -> Dict[str, Any]:
     if outcome != "stuck":
         for thread in threads:
             thread.join(KILL_GRACE_S)
+        if not threads[0].is_alive():
+            os.close(reader)
     measurements, libraries = _parse(collected["out"])
     if outcome == "ran":
         outcome = _ending(child.returncode, collected["out"], measurements)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 from . import VERSION, hardware, ours, packages, system
 from .files import Root
@@ -24,10 +24,10 @@ def host_state(root: Root) -> Dict[str, Any]:
         "hostname": socket.gethostname()
         if root.live
         else (root.text("/etc/hostname") or "fixture").strip(),
-        "machine_id": _line(root, "/etc/machine-id"),
-        "boot_id": _line(root, "/proc/sys/kernel/random/boot_id"),
+        "machine_id": root.line("/etc/machine-id"),
+        "boot_id": root.line("/proc/sys/kernel/random/boot_id"),
         "os": system.operating_system(root),
-        "machine": os.uname().machine if root.live else (_line(root, "/machine") or "x86_64"),
+        "machine": os.uname().machine if root.live else (root.line("/machine") or "x86_64"),
         "dpkg_arch": arch,
         "virtualization": system.virtualization(root),
         "kernel": system.kernel(root),
@@ -53,8 +53,3 @@ def host_state(root: Root) -> Dict[str, Any]:
         "certificate": ours.certificate(root),
         "duration_s": time.time() - begun,
     }
-
-
-def _line(root: Root, path: str) -> Optional[str]:
-    text = root.text(path)
-    return text.strip() or None if text is not None else None

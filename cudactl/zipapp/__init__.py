@@ -6,9 +6,6 @@ The same sources always give the same bytes: names sorted, times fixed, no compi
 from __future__ import annotations
 
 import functools
-import hashlib
-import io
-import zipfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
@@ -34,6 +31,10 @@ def _sources() -> dict[str, bytes]:
 @functools.lru_cache(maxsize=1)
 def build() -> bytes:
     """Return the zipapp's bytes."""
+    # Imported here: the gate comes through this package and must start at once.
+    import io
+    import zipfile
+
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, content in sorted(_sources().items()):
@@ -46,6 +47,8 @@ def build() -> bytes:
 
 def sha256() -> str:
     """Return the zipapp's sha256."""
+    import hashlib
+
     return hashlib.sha256(build()).hexdigest()
 
 

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any, Dict, List, Tuple
 
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+
 
 def fail(code: str, found: str, remedy: str = "", status: int = 2) -> None:
     """Print an error as a document and leave."""
@@ -69,9 +71,12 @@ def leg(arguments: List[str], root: str) -> None:
 def read(path: str) -> Dict[str, Any]:
     """Return a JSON object from a file, or leave with an error."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            value = json.load(stream)
-    except (OSError, ValueError) as error:
+        with open(path, "rb") as stream:
+            content = stream.read(MAX_DOCUMENT_BYTES + 1)
+        if len(content) > MAX_DOCUMENT_BYTES:
+            raise ValueError("it is larger than %d MiB" % (MAX_DOCUMENT_BYTES // 1024**2))
+        value = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
         fail("FILE-UNREADABLE", "%s: %s" % (path, error), "give a JSON file")
     if not isinstance(value, dict):
         fail("FILE-UNREADABLE", "%s holds no JSON object" % path, "give a JSON file")
@@ -86,9 +91,11 @@ def judge(arguments: List[str], root: str) -> None:
     if len(arguments) != 2:
         fail("JUDGE-CALL", "judge takes two files", "judge EVIDENCE POLICY")
     evidence, policy = read(arguments[0]), read(arguments[1])
+    state = evidence.get("state")
+    host = str(state.get("hostname")) if isinstance(state, dict) else ""
     try:
-        certificate = decide(evidence, policy, str(evidence["state"]["hostname"]), time.time())
-    except (JudgeError, KeyError, TypeError) as error:
+        certificate = decide(evidence, policy, host, time.time())
+    except JudgeError as error:
         fail("EVIDENCE-UNREADABLE", str(error), "give evidence and policy as cudactl writes them")
     say(certificate)
     sys.exit(exit_code(str(certificate["verdict"])))
@@ -101,12 +108,15 @@ def gate_answer(root: str, now: float) -> "Tuple[int, str]":
     from cudactl.probe.hardware import module
 
     tree = Root(root)
-    return decide(
-        tree.json("/var/lib/cudactl/certificate.json"),
-        (tree.text("/proc/sys/kernel/random/boot_id") or "").strip() or None,
-        module(tree)["loaded"],
-        now,
-    )
+    bits = {
+        "boot_id": tree.line("/proc/sys/kernel/random/boot_id"),
+        "machine_id": tree.line("/etc/machine-id"),
+        "driver": module(tree)["loaded"],
+    }
+    certificate = tree.json("/var/lib/cudactl/certificate.json")
+    if certificate is None and tree.exists("/var/lib/cudactl/certificate.json"):
+        certificate = {}  # there, and no certificate
+    return decide(certificate, bits, now)
 
 
 def gate(arguments: List[str], root: str) -> None:
@@ -114,8 +124,11 @@ def gate(arguments: List[str], root: str) -> None:
     from cudactl.judge.gate import NAGIOS
 
     code, line = gate_answer(root, time.time())
+    style = " ".join(arguments).replace("=", " ")
+    if style not in ("", "--exit-style nagios", "--exit-style cudactl"):
+        fail("GATE-CALL", "gate does not know %r" % style, "gate [--exit-style nagios|cudactl]")
     sys.stdout.write(line + "\n")
-    sys.exit(NAGIOS[code] if "--exit-style=nagios" in arguments else code)
+    sys.exit(NAGIOS[code] if style.endswith("nagios") else code)
 
 
 VERBS = {"state": state, "measure": measure, "leg": leg, "judge": judge, "gate": gate}
