@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from cudactl.lab.hosts import Lab, LabHost
+from cudactl.stack.lockfile import read_lock
 
 pytestmark = pytest.mark.lab
 BIN = Path(sys.executable).parent
@@ -126,9 +127,8 @@ Provisioned = tuple[LabHost, subprocess.CompletedProcess[str], dict[str, Any]]
 
 def test_the_host_carries_exactly_the_lock(provisioned: Provisioned, apt_lock: Path) -> None:
     host, _, _ = provisioned
-    lock = json.loads(apt_lock.read_text())
     have = installed(host)
-    wanted = {p["name"]: p["version"] for p in lock["packages"]}
+    wanted = {p.name: p.version for p in read_lock(apt_lock).packages}
     assert {name: have.get(name) for name in wanted} == wanted
     held = set(host.exec(["apt-mark", "showhold"]).split())
     assert held == set(wanted)
@@ -194,15 +194,15 @@ def test_unattended_upgrades_would_leave_the_closure_alone(
 ) -> None:
     host, _, _ = provisioned
     dump = host.exec(["apt-config", "dump", "Unattended-Upgrade::Package-Blacklist"])
-    names = [p["name"] for p in json.loads(apt_lock.read_text())["packages"]]
+    names = [p.name for p in read_lock(apt_lock).packages]
     assert dump.count('"^') == len(names)
     assert '"^libcudnn9-cuda-13$"' in dump
 
 
 def test_drift_is_seen_and_mended(provisioned: Provisioned, lab: Lab, apt_lock: Path) -> None:
     host, _, _ = provisioned
-    lock = json.loads(apt_lock.read_text())
-    victim = next(p["name"] for p in lock["packages"] if p["name"] == "libcudnn9-cuda-13")
+    victim = "libcudnn9-cuda-13"
+    assert read_lock(apt_lock).package(victim)
     host.exec(["dpkg", "--remove", "--force-depends", "--force-hold", victim])
     try:
         cert = cudactl(
@@ -322,15 +322,13 @@ def test_a_full_disk_is_refused_before_anything_changes(
     lab: Lab, debian_host: LabHost, make_lock: Callable[[str, str], Path]
 ) -> None:
     lock = make_lock(SMALL, "debian-12")
-    debian_host.exec(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/var/cache/apt"])
-    debian_host.exec(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/opt"])
-    debian_host.exec(["mount", "--bind", "/opt", "/var/log"])
+    debian_host.exec(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/var"])
     try:
-        provision(debian_host, lab, lock, "--no-certify")
+        debian_host.exec(["mkdir", "-p", "/var/lib/dpkg"])
+        refused(provision(debian_host, lab, lock), "PREFLIGHT-DISK-FULL", 3)
     finally:
-        debian_host.exec(["umount", "/var/log"])
-        debian_host.exec(["umount", "/opt"])
-        debian_host.exec(["umount", "/var/cache/apt"])
+        debian_host.exec(["umount", "/var"])
+    untouched(debian_host)
 
 
 def test_a_second_run_on_the_same_host_is_refused(
