@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cudactl.contracts.lock import LockSource, LockTarget, StackLock
 from cudactl.contracts.spec import StackSpec
 from cudactl.stack.catalogue import Catalogue, Toolkit
 from cudactl.stack.fetching import without_password
-from cudactl.stack.index_wheels import (
-    DEFAULT_INDEX,
-    SOURCE,
-    WheelTarget,
-    WheelWish,
-    index_url,
-    wheel_closure,
-)
+from cudactl.stack.index_wheels import WheelTarget, WheelWish, wheel_closure
 from cudactl.stack.refusals import Ruling, StackRefused, listed
 from cudactl.stack.rules import Prospects
 from cudactl.stack.specfile import spec_hash
+from cudactl.stack.wheel_source import DEFAULT_INDEX, NAME, index_url
 
 MACHINE = {"x86_64": "x86_64", "sbsa": "aarch64"}
 
@@ -29,7 +25,11 @@ TOOLKIT_PROJECTS = (
 
 
 def lock_wheels(
-    spec: StackSpec, open_questions: Prospects, catalogue: Catalogue, ruling: Ruling
+    spec: StackSpec,
+    open_questions: Prospects,
+    catalogue: Catalogue,
+    ruling: Ruling,
+    cache: Path,
 ) -> StackLock:
     """Return the lock of a wheel stack.
 
@@ -43,7 +43,7 @@ def lock_wheels(
     glibc = distribution.glibc.split(".")
     target = WheelTarget(distribution.python, (int(glibc[0]), int(glibc[1])), MACHINE[spec.arch])
     url = index_url(spec)
-    packages = wheel_closure(_wishes(spec, toolkit, catalogue), target, url)
+    packages = wheel_closure(_wishes(spec, toolkit, catalogue), target, url, cache)
     of = {package.name: package.version for package in packages}
     resolved = {"cuda": toolkit.version}
     for component, project in _projects(spec, toolkit).items():
@@ -65,7 +65,7 @@ def lock_wheels(
             "resolved": dict(sorted(resolved.items())),
             "sources": [
                 LockSource(
-                    name=SOURCE,
+                    name=NAME,
                     kind="wheels",
                     url=without_password(url),
                     vendor=url == DEFAULT_INDEX,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -76,7 +77,7 @@ def stream(url: str) -> Iterator[bytes | None]:
                 raise unreachable(url, f"the server answers {answer.status_code} {answer.reason}")
             yield from answer.iter_content(CHUNK)
     except requests.RequestException as error:
-        raise unreachable(url, _why(error)) from None
+        raise unreachable(url, why_not(error)) from None
 
 
 def _file(url: str) -> Iterator[bytes | None]:
@@ -101,7 +102,7 @@ def unreachable(url: str, why: str) -> UnreachableError:
     )
 
 
-def _why(error: requests.RequestException) -> str:
+def why_not(error: requests.RequestException) -> str:
     """Say in plain words why a request failed."""
     text = str(error)
     for sign, words in (
@@ -132,3 +133,15 @@ def without_password(url: str) -> str:
 def default_cache() -> Path:
     """Return cudactl's cache folder on this machine (the XDG base directories)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cudactl"
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file into the cache, whole; a cache that cannot be written is no reason to stop."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
 import re
 import time
 import zlib
@@ -21,7 +20,13 @@ from functools import cached_property
 from pathlib import Path
 
 from cudactl.contracts.errors import UsageError
-from cudactl.stack.fetching import IndexRefused, fetch, unreachable, without_password
+from cudactl.stack.fetching import (
+    IndexRefused,
+    fetch,
+    keep,
+    unreachable,
+    without_password,
+)
 from cudactl.stack.openpgp import LARGEST as LARGEST_KEY
 from cudactl.stack.openpgp import KeyFormatError, PublicKey, read_keys
 from cudactl.stack.packages import Package, split_packages
@@ -166,7 +171,7 @@ def _trusted(source: IndexSource, cache: Path) -> list[PublicKey]:
     for key in found:
         if key.fingerprint == source.fingerprint:
             if fresh:
-                _keep(kept, key.armoured.encode())
+                keep(kept, key.armoured.encode())
             return [key]
     was = ", ".join(key.fingerprint for key in found) if found else "no such file"
     raise _wrong_vendor_key(source, was)
@@ -281,7 +286,7 @@ def _packages(
     digest = hashlib.sha256(data).hexdigest()
     if plain is not None and digest != plain[0]:
         raise _tampered(source, "Packages, unpacked", plain[0], digest)
-    _keep(cache / f"{digest}.packages", data)
+    keep(cache / f"{digest}.packages", data)
     _forget_old(cache)
     return digest, data
 
@@ -310,17 +315,6 @@ def _unpacked(source: IndexSource, data: bytes, limit: int) -> bytes:
     if len(unpacked) > limit:
         raise _too_large(source, f"Packages.gz unpacks to more than {limit} bytes")
     return unpacked
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Write a file into the cache, whole; a cache that cannot be written is no reason to stop."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
 
 
 def _forget_old(cache: Path) -> None:

@@ -1,33 +1,39 @@
 """The wheel index: from wishes to exact wheel files, for one interpreter and one platform.
 
-The index is the Simple repository API that pip uses; which one is asked follows pip's own
-configuration unless the spec names a mirror. A wheel's needs are read from the METADATA inside it,
-by range requests where the index does not offer it apart, so locking downloads no library.
+The index is the Simple repository API that pip uses; `wheel_source.py` says which one is asked. A
+wheel's needs are read from its METADATA: beside the wheel where the index offers that, otherwise by
+range requests inside it, so locking downloads no library.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import HeaderParser
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from packaging import tags as wheel_tags
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from cudactl.contracts.errors import CudactlError, UnreachableError
+from cudactl.contracts.errors import CudactlError
 from cudactl.contracts.lock import Component, LockedPackage
-from cudactl.contracts.spec import StackSpec
+from cudactl.stack.catalogue import admits, nearest
+from cudactl.stack.fetching import (
+    default_cache,
+    keep,
+    session,
+    unreachable,
+    why_not,
+    without_password,
+)
+from cudactl.stack.wheel_source import NAME
 
-DEFAULT_INDEX = "https://pypi.org/simple/"
 TIMEOUT_S = 60
-SOURCE = "pypi"
 
 
 class WheelIndexError(CudactlError):
@@ -84,30 +90,6 @@ class _Chosen:
     needs: list[Requirement] = field(default_factory=list)
 
 
-def index_url(spec: StackSpec) -> str:
-    """Return the index to ask: the spec's mirror, $CUDACTL_WHEEL_INDEX, pip's, or PyPI."""
-    if spec.mirror is not None:
-        url = spec.mirror.url
-    else:
-        url = (
-            os.environ.get("CUDACTL_WHEEL_INDEX")
-            or os.environ.get("PIP_INDEX_URL")
-            or _pip_index()
-            or DEFAULT_INDEX
-        )
-    return url.rstrip("/") + "/"
-
-
-def _pip_index() -> str | None:
-    """Return the index of pip's configuration files; pip itself reads them."""
-    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
 @contextmanager
 def _reachable(url: str, what: str) -> Iterator[None]:
     """Turn network trouble into one error that says which index and what to do."""
@@ -119,30 +101,26 @@ def _reachable(url: str, what: str) -> Iterator[None]:
     except NoSuchProjectError as error:
         raise WheelIndexError(
             "WHEEL-NOT-THERE",
-            f"{url} knows no project {what}",
+            f"{without_password(url)} knows no project {what}",
             expected="an index that carries NVIDIA's wheels",
             remedy="check mirror.url of the spec, or $CUDACTL_WHEEL_INDEX",
         ) from error
-    except (requests.RequestException, UnsupportedContentTypeError, OSError) as error:
-        raise UnreachableError(
-            "INDEX-UNREACHABLE",
-            f"{url}: {what} could not be read ({_short(error)})",
-            expected="a Simple index, as pip uses",
-            remedy="check the network and proxy; behind a mirror, set mirror.url in the spec",
-        ) from error
-
-
-def _short(error: BaseException) -> str:
-    return str(error).replace("\n", " ")[:200] or type(error).__name__
+    except UnsupportedContentTypeError:
+        raise unreachable(url, f"what it gives for {what} is no Simple index") from None
+    except requests.RequestException as error:
+        raise unreachable(url, f"{what} could not be read: {why_not(error)}") from None
+    except OSError as error:
+        raise unreachable(url, f"{what} could not be read: {error.strerror or error}") from None
 
 
 def wheel_closure(
-    wishes: Sequence[WheelWish], target: WheelTarget, url: str
+    wishes: Sequence[WheelWish], target: WheelTarget, url: str, cache: Path | None = None
 ) -> list[LockedPackage]:
     """Return the wheels that answer `wishes`, with everything they require, sorted by name.
 
     Raises:
-        WheelIndexError: WHEEL-NOT-THERE, WHEEL-SOURCE-ONLY, WHEEL-CONFLICT.
+        WheelIndexError: WHEEL-NOT-THERE, WHEEL-SOURCE-ONLY, WHEEL-CONFLICT, WHEEL-NO-HASH,
+            WHEEL-METADATA.
         UnreachableError: INDEX-UNREACHABLE.
     """
     from pypi_simple import PyPISimple
@@ -150,7 +128,8 @@ def wheel_closure(
     chosen: dict[str, _Chosen] = {}
     queue = [(wish, True) for wish in wishes]
     named = {canonicalize_name(wish.project): wish for wish in wishes}
-    with PyPISimple(endpoint=url) as client:
+    kept = (cache or default_cache()) / "metadata"
+    with PyPISimple(endpoint=url, session=session()) as client:
         while queue:
             wish, top_level = queue.pop(0)
             name = canonicalize_name(wish.project)
@@ -160,7 +139,7 @@ def wheel_closure(
                 page = client.get_project_page(name, timeout=TIMEOUT_S)
             wheel, version = _best(page.packages, wish, target)
             pick = chosen[name] = _Chosen(wheel, wish, version, top_level)
-            pick.needs = _requirements(wheel, target, url)
+            pick.needs = _requirements(client, wheel, target, url, kept)
             for need in pick.needs:
                 other = canonicalize_name(need.name)
                 if other not in named and other not in chosen:
@@ -179,7 +158,7 @@ def _best(packages: Sequence[Any], wish: WheelWish, target: WheelTarget) -> tupl
     for package in packages:
         if package.version is None or package.is_yanked:
             continue
-        if not matches(package.version, wish.prefix):
+        if wish.prefix and not admits(wish.prefix, package.version):
             others.add(package.version)
             continue
         if package.package_type != "wheel":
@@ -203,46 +182,83 @@ def _best(packages: Sequence[Any], wish: WheelWish, target: WheelTarget) -> tupl
             expected=f"a wheel for {who}",
             remedy="take this component from apt (packages: apt), or a mirror that has the wheels",
         )
-    newest = sorted(others)[-6:]
+    near = nearest(wish.prefix, others, 6) if wish.prefix else sorted(others)[-6:]
     raise WheelIndexError(
         "WHEEL-NOT-THERE",
         f"no wheel of {wish.project} {wish.prefix or '(any version)'} fits {who}",
-        expected=f"one of the versions the index has: {', '.join(newest) or 'none'}",
+        expected=f"one of the versions the index has: {', '.join(near) or 'none'}",
         remedy="wish for a version that is there",
     )
 
 
-def matches(version: str, prefix: str) -> bool:
-    """Return whether `version` has `prefix` by dotted component: "10.1" is not 10.13."""
-    if not prefix:
-        return True
-    return (version + ".").startswith(prefix + ".")
-
-
-def _requirements(wheel: Any, target: WheelTarget, url: str) -> list[Requirement]:  # noqa: ANN401
-    """Return what a wheel requires on the target, from the METADATA inside it."""
-    from remotezip import RemoteIOError, RemoteZip
-
-    with _reachable(url, wheel.filename):
-        try:
-            with RemoteZip(wheel.url, timeout=TIMEOUT_S) as archive:
-                inside = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
-                text = archive.read(inside).decode("utf-8", errors="replace")
-        except RemoteIOError as error:
-            raise OSError(str(error)) from error
+def _requirements(
+    client: Any,  # noqa: ANN401 - a PyPISimple
+    wheel: Any,  # noqa: ANN401 - a DistributionPackage
+    target: WheelTarget,
+    url: str,
+    cache: Path,
+) -> list[Requirement]:
+    """Return what a wheel requires on the target."""
     environment = {
         "python_version": f"{target.python[2]}.{target.python[3:]}",
+        "python_full_version": f"{target.python[2]}.{target.python[3:]}.0",
         "platform_machine": target.machine,
         "platform_system": "Linux",
         "sys_platform": "linux",
         "os_name": "posix",
         "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
         "extra": "",
     }
-    found = [
-        Requirement(value) for value in HeaderParser().parsestr(text).get_all("Requires-Dist", [])
-    ]
+    text = _metadata(client, wheel, url, cache)
+    try:
+        found = [
+            Requirement(value)
+            for value in HeaderParser().parsestr(text).get_all("Requires-Dist", [])
+        ]
+    except InvalidRequirement as error:
+        raise _unusable(wheel, f"its METADATA cannot be read ({error})") from None
     return [r for r in found if r.marker is None or r.marker.evaluate(environment)]
+
+
+def _metadata(client: Any, wheel: Any, url: str, cache: Path) -> str:  # noqa: ANN401
+    """Return a wheel's METADATA; the wheel's own sha256 says which one it is."""
+    kept = cache / _digest(wheel)
+    if kept.is_file():
+        return kept.read_text(encoding="utf-8")
+    from pypi_simple import DigestMismatchError, NoMetadataError
+    from remotezip import RemoteZip, RemoteZipError
+
+    with _reachable(url, wheel.filename):
+        text = None
+        if wheel.has_metadata:
+            verify = bool(wheel.metadata_digests)
+            try:
+                text = client.get_package_metadata(wheel, verify=verify, timeout=TIMEOUT_S)
+            except NoMetadataError:  # the index promised more than it has
+                text = None
+            except DigestMismatchError:
+                raise _unusable(wheel, "its METADATA is not the one that the index lists") from None
+        if text is None:
+            try:
+                with RemoteZip(wheel.url, session=session(), timeout=TIMEOUT_S) as archive:
+                    names = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+                    if len(names) != 1:
+                        raise _unusable(wheel, "it holds no METADATA")
+                    text = archive.read(names[0]).decode("utf-8", errors="replace")
+            except (RemoteZipError, BadZipFile) as error:
+                raise _unusable(wheel, f"its METADATA cannot be read ({error})") from None
+    keep(kept, text.encode())
+    return str(text)
+
+
+def _unusable(wheel: Any, why: str) -> WheelIndexError:  # noqa: ANN401
+    return WheelIndexError(
+        "WHEEL-METADATA",
+        f"{wheel.filename}: {why}",
+        expected="a wheel, on an index that offers its METADATA or answers range requests",
+        remedy="try another index: mirror.url in the spec, or $CUDACTL_WHEEL_INDEX",
+    )
 
 
 def _check_requirements(chosen: dict[str, _Chosen]) -> None:
@@ -261,22 +277,14 @@ def _check_requirements(chosen: dict[str, _Chosen]) -> None:
 
 
 def _locked(name: str, pick: _Chosen) -> LockedPackage:
-    digest = pick.wheel.digests.get("sha256")
-    if digest is None:
-        raise WheelIndexError(
-            "WHEEL-NO-HASH",
-            f"the index gives no sha256 for {pick.wheel.filename}",
-            expected="a sha256 for every file",
-            remedy="use an index that gives hashes",
-        )
     platform = pick.wheel.filename[: -len(".whl")].rsplit("-", 1)[1]
     return LockedPackage(
         name=name,
         version=pick.version,
         arch=platform,
-        sha256=digest,
+        sha256=_digest(pick.wheel),
         size=pick.wheel.size if pick.wheel.size is not None else _size(pick.wheel.url),
-        source=SOURCE,
+        source=NAME,
         component=pick.wish.component,
         filename=pick.wheel.filename,
         top_level=pick.top_level,
@@ -285,10 +293,23 @@ def _locked(name: str, pick: _Chosen) -> LockedPackage:
     )
 
 
-def _size(url: str) -> int:
-    import requests
+def _digest(wheel: Any) -> str:  # noqa: ANN401
+    digest = wheel.digests.get("sha256")
+    if digest is None:
+        raise WheelIndexError(
+            "WHEEL-NO-HASH",
+            f"the index gives no sha256 for {wheel.filename}",
+            expected="a sha256 for every file",
+            remedy="use an index that gives hashes",
+        )
+    return str(digest)
 
+
+def _size(url: str) -> int:
     with _reachable(url, "its size"):
-        answer = requests.head(url, timeout=TIMEOUT_S, allow_redirects=True)
+        answer = session().head(url, timeout=TIMEOUT_S, allow_redirects=True)
         answer.raise_for_status()
-    return int(answer.headers.get("Content-Length", 0))
+    length = answer.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        raise unreachable(url, "the server does not say how large the file is")
+    return int(length)

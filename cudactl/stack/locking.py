@@ -65,7 +65,7 @@ def lock_stack(
     if spec.packages == "wheels":
         from cudactl.stack.choices_wheels import lock_wheels
 
-        lock = lock_wheels(spec, open_questions, catalogue, ruling)
+        lock = lock_wheels(spec, open_questions, catalogue, ruling, cache or default_cache())
     else:
         source = apt_source(spec, open_questions.distribution, folder)
         index = fetch_index(source, cache or default_cache())

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cudactl.contracts.errors import CudactlError, UnreachableError
+from cudactl.contracts.errors import CudactlError
 from cudactl.contracts.lock import LockedPackage, StackLock
+from cudactl.stack.fetching import session, unreachable, why_not, without_password
+from cudactl.stack.wheel_source import with_password
 
 TIMEOUT_S = 60
 AT_ONCE = 2
@@ -33,7 +35,7 @@ def fetch_wheels(lock: StackLock, cache: Path, say: Callable[[str], None]) -> di
         UnreachableError: INDEX-UNREACHABLE.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    url = next(s.url for s in lock.sources if s.kind == "wheels")
+    url = with_password(next(s.url for s in lock.sources if s.kind == "wheels"), lock.spec)
     missing = [p for p in lock.packages if not _is_there(cache / p.filename, p)]
     if missing:
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -58,12 +60,12 @@ def _fetch(package: LockedPackage, index: str, cache: Path, say: Callable[[str],
     partial = final.with_name(f".{final.name}.{os.getpid()}")
     digest = hashlib.sha256()
     try:
-        with PyPISimple(endpoint=index) as client:
+        with PyPISimple(endpoint=index, session=session()) as client:
             page = client.get_project_page(package.name, timeout=TIMEOUT_S)
             url = next((p.url for p in page.packages if p.filename == package.filename), None)
             if url is None:
                 raise _gone(package, index)
-            with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
+            with session().get(url, stream=True, timeout=TIMEOUT_S) as answer:
                 answer.raise_for_status()
                 with partial.open("wb") as sink:
                     for block in answer.iter_content(BLOCK):
@@ -83,12 +85,9 @@ def _fetch(package: LockedPackage, index: str, cache: Path, say: Callable[[str],
     except NoSuchProjectError as error:
         raise _gone(package, index) from error
     except requests.RequestException as error:
-        raise UnreachableError(
-            "INDEX-UNREACHABLE",
-            f"{index}: {package.filename} could not be fetched ({str(error)[:200]})",
-            expected="the file that was locked",
-            remedy="check the network and proxy, and run the same command again",
-        ) from error
+        raise unreachable(
+            index, f"{package.filename} could not be fetched: {why_not(error)}"
+        ) from None
     except OSError as error:
         raise WheelFetchError(
             "CACHE-WRITE",
@@ -103,7 +102,7 @@ def _fetch(package: LockedPackage, index: str, cache: Path, say: Callable[[str],
 def _gone(package: LockedPackage, index: str) -> WheelFetchError:
     return WheelFetchError(
         "WHEEL-GONE",
-        f"{index} no longer has {package.filename}",
+        f"{without_password(index)} no longer has {package.filename}",
         expected="the file that was locked",
         remedy="lock again, or use a mirror that keeps it",
     )

@@ -13,8 +13,9 @@ from cudactl.contracts.lock import Allowance
 from cudactl.contracts.spec import StackSpec
 from cudactl.stack.catalogue import load_catalogue
 from cudactl.stack.refusals import Ruling, StackRefused
+from cudactl.stack.repository import Deb
 from cudactl.stack.rules import Prospects, prospects
-from tests.stack.conftest import Locks
+from tests.stack.conftest import Locks, Repository
 
 
 def judge(ruling: Ruling | None = None, **wishes: Any) -> Prospects:
@@ -107,6 +108,15 @@ def test_what_cannot_be_overridden(code: str, reason: str) -> None:
         Ruling([Allowance(code=code, reason=reason)])
 
 
+def test_what_was_overridden_is_in_the_lock(repository: Repository) -> None:
+    old = Deb(name="cuda-toolkit-12-4", version="12.4.1-1")
+    allowed = [Allowance(code="STACK-TOOLKIT-NOT-FOR-OS", reason="our mirror has it")]
+    lock, notes = repository.write([old]).lock(cuda="12.4", allowed=allowed)
+    assert lock.allowed == allowed
+    assert lock.resolved == {"cuda": "12.4.1"}
+    assert any("our mirror has it" in note for note in notes)
+
+
 def test_what_a_compiler_will_not_accept_is_said() -> None:
     ruling = Ruling()
     judge(ruling, os="ubuntu-26.04", cuda="13.3")
@@ -127,27 +137,8 @@ def test_an_end_of_life_is_said() -> None:
 
 versions = st.sampled_from(
     [
-        "8",
-        "9",
-        "9.13",
-        "10",
-        "10.13",
-        "10.16",
-        "11",
-        "12",
-        "12.7",
-        "12.9",
-        "13",
-        "13.0",
-        "13.3",
-        "2",
-        "2.28.9",
-        "1",
-        "1.19",
-        "580",
-        "99",
-        "0",
-        "13.0.2.1",
+        *("8", "9", "9.13", "10", "10.13", "10.16", "11", "12", "12.7", "12.9", "13", "13.0"),
+        *("13.3", "2", "2.28.9", "1", "1.19", "580", "99", "0", "13.0.2.1"),
     ]
 )
 branches = st.sampled_from(["none", "preinstalled", "535", "580", "580.95.05", "595", "620", "999"])
