@@ -1,0 +1,331 @@
+"""Healthy evidence of four kinds of machine, each with the policy of its lock.
+
+`wheels` is recorded: real NVIDIA wheels, measured on Debian 12 without a GPU. The others are
+written by hand after what real hosts and the lab answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from cudactl.certify.policy import compile_policy
+from cudactl.contracts.lock import LockedPackage, LockSource, LockTarget, StackLock
+from cudactl.contracts.spec import StackSpec
+from cudactl.stack.lockfile import read_lock
+
+RECORDED = Path(__file__).parent.parent / "evidence"
+NOW = 1_795_000_000.0
+LIB = "/usr/local/cuda-13.0/targets/x86_64-linux/lib"
+SYSTEM = "/usr/lib/x86_64-linux-gnu"
+DRIVER = "580.95.05"
+PACKAGES = {
+    "cuda-cudart-13-0": ("13.0.96-1", "cuda"),
+    "cuda-nvcc-13-0": ("13.0.88-1", "cuda"),
+    "cuda-nvrtc-13-0": ("13.0.88-1", "cuda"),
+    "libcublas-13-0": ("13.1.0.3-1", "cuda"),
+    "libcudnn9-cuda-13": ("9.13.0.50-1", "cudnn"),
+    "libcudnn9-dev-cuda-13": ("9.13.0.50-1", "cudnn"),
+    "libnvidia-compute-580": (f"{DRIVER}-1ubuntu1", "driver"),
+    "libnvinfer10": ("10.13.3.9-1+cuda13.0", "tensorrt"),
+    "nvidia-open-580": (f"{DRIVER}-1ubuntu1", "driver"),
+}
+PARTS = (
+    "adv",
+    "cnn",
+    "engines_precompiled",
+    "engines_runtime_compiled",
+    "graph",
+    "heuristic",
+    "ops",
+)
+Pair = tuple[dict[str, Any], dict[str, Any]]
+
+
+def apt_lock(gpus: tuple[str, ...] = ()) -> StackLock:
+    """The lock of an apt host; naming GPUs makes one necessary."""
+    return StackLock(
+        spec=StackSpec(os="ubuntu-24.04", cuda="13.0", cudnn="9", gpus=list(gpus)),
+        spec_hash="1" * 64,
+        catalogue_hash="2" * 64,
+        target=LockTarget(os="ubuntu-24.04", arch="x86_64", packages="apt"),
+        resolved={
+            "cuda": "13.0.2",
+            "cudnn": "9.13.0.50",
+            "driver": DRIVER,
+            "tensorrt": "10.13.3.9",
+        },
+        driver_flavour="open",
+        sources=[LockSource(name="nvidia", kind="apt", url="https://a.invalid/", vendor=True)],
+        packages=[
+            LockedPackage.model_validate(
+                {
+                    "name": name,
+                    "version": version,
+                    "arch": "amd64",
+                    "sha256": "ab" * 32,
+                    "size": 1,
+                    "source": "nvidia",
+                    "component": component,
+                    "filename": f"./{name}.deb",
+                    "why": "a fixture",
+                }
+            )
+            for name, (version, component) in PACKAGES.items()
+        ],
+    )
+
+
+def _state(*, gpu: bool) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "probe_version": "0.1.0",
+        "taken_at": NOW - 30,
+        "duration_s": 0.05,
+        "euid": 0,
+        "hostname": "h1",
+        "machine_id": "a" * 32,
+        "boot_id": "boot-1",
+        "os": {
+            "id": "ubuntu",
+            "version_id": "24.04",
+            "codename": "noble",
+            "pretty": "Ubuntu 24.04.3 LTS",
+            "look_alike": not gpu,
+        },
+        "machine": "x86_64",
+        "dpkg_arch": "amd64",
+        "virtualization": None,
+        "kernel": {
+            "running": "6.8.0-31-generic",
+            "newest_installed": None,
+            "headers": [],
+            "secure_boot": None,
+        },
+        "python": {"version": "3.12.3", "executable": "/usr/bin/python3", "tag": "cp312"},
+        "packages": {"libc6": "2.39", **{name: version for name, (version, _) in PACKAGES.items()}},
+        "holds": [],
+        "broken": [],
+        "dpkg_locked": False,
+        "apt_sources": [],
+        "files": [],
+        "stacks": [],
+        "active_stack": None,
+        "module": {
+            "loaded": DRIVER if gpu else None,
+            "flavour": "open" if gpu else None,
+            "on_disk": {},
+            "nouveau": False,
+        },
+        "gpus": [{"address": "0000:01:00.0", "device": "2335", "driver": "nvidia"}] * int(gpu),
+        "device_nodes": ["/dev/nvidia0", "/dev/nvidiactl"] if gpu else [],
+        "gpu_processes": [],
+        "disks": [],
+        "container_engines": [],
+        "owners": [],
+        "reboot_required": False,
+        "unattended_upgrades": False,
+        "host_lock": None,
+        "certificate": None,
+    }
+
+
+def _library(path: str, package: str, *, simulated: bool) -> dict[str, Any]:
+    return {
+        "soname": path.rsplit("/", 1)[1],
+        "path": path,
+        "size": 1000,
+        "sha256": "cd" * 32,
+        "package": package,
+        "intact": True,
+        "simulated": simulated,
+    }
+
+
+def _leg(
+    leg: str, measurements: dict[str, dict[str, Any]], libraries: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "leg": leg,
+        "outcome": "ran",
+        "detail": "",
+        "duration_s": 0.5,
+        "measurements": [
+            {"check": check, "values": values, "error": None, "duration_s": 0.1}
+            for check, values in measurements.items()
+        ],
+        "libraries": libraries,
+    }
+
+
+def _apt_evidence(*, gpu: bool) -> dict[str, Any]:
+    paths = {
+        "cuda": (f"{SYSTEM}/libcuda.so.{DRIVER}", "libnvidia-compute-580"),
+        "nvml": (f"{SYSTEM}/libnvidia-ml.so.{DRIVER}", "libnvidia-compute-580"),
+        "cudart": (f"{LIB}/libcudart.so.13.0.96", "cuda-cudart-13-0"),
+        "cublas": (f"{LIB}/libcublas.so.13.1.0.3", "libcublas-13-0"),
+        "cublaslt": (f"{LIB}/libcublasLt.so.13.1.0.3", "libcublas-13-0"),
+        "nvrtc": (f"{LIB}/libnvrtc.so.13.0.88", "cuda-nvrtc-13-0"),
+        "cudnn": (f"{SYSTEM}/libcudnn.so.9.13.0", "libcudnn9-cuda-13"),
+        "nvinfer": (f"{SYSTEM}/libnvinfer.so.10.13.3", "libnvinfer10"),
+    }
+    for part in PARTS:
+        paths[part] = (f"{SYSTEM}/libcudnn_{part}.so.9.13.0", "libcudnn9-cuda-13")
+
+    def libraries(*names: str) -> list[dict[str, Any]]:
+        return [_library(*paths[name], simulated=not gpu) for name in names]
+
+    def loaded(name: str, **values: object) -> dict[str, Any]:
+        return {"soname": name, "path": paths[name][0], "loaded": True, **values}
+
+    module = {
+        "loaded": DRIVER if gpu else None,
+        "flavour": "open" if gpu else None,
+        "on_disk": {},
+        "nouveau": False,
+        "device_nodes": ["/dev/nvidia0", "/dev/nvidiactl"] if gpu else [],
+    }
+    nvml = {
+        "init_code": 0,
+        "init_text": "The operation was successful",
+        "driver_version": DRIVER,
+        "nvml_version": f"13.{DRIVER}",
+        "count_code": 0,
+        "gpu_count": int(gpu),
+    }
+    files = [
+        {
+            "name": part,
+            "loaded": True,
+            "path": paths[part][0],
+            "file_version": "9.13.0",
+            "version_number": 91300 if part == "graph" else None,
+            "check_code": 0 if part in ("graph", "ops", "cnn", "adv") else None,
+        }
+        for part in PARTS
+    ]
+    link = {
+        "compiled": True,
+        "compile_s": 4.5,
+        "architectures": ["80", "90"],
+        "exit_status": 0,
+        "count_code": 0 if gpu else 100,
+        "count": int(gpu),
+        "runtime": 13000,
+        "driver": 13000,
+        "cudnn": 91300,
+        "blas_code": 0 if gpu else 1,
+        "dnn_code": 0 if gpu else 1001,
+        "mapped": sorted(paths[n][0] for n in ("cudart", "cublas", "cublaslt", "cudnn", "graph")),
+    }
+    nvcc = {
+        "path": "/usr/local/cuda-13.0/bin/nvcc",
+        "release": "13.0",
+        "version": "13.0.88",
+    }
+    init = 0 if gpu else 100
+    cuda = loaded("cuda", get_version_code=0, cuda_version=13000, init_code=init)
+    toolkit = {
+        "toolkit.cudart": loaded(
+            "cudart", code=0, runtime_version=13000, device_count_code=35, device_count=0
+        ),
+        "toolkit.cublaslt": loaded("cublaslt", version_number=130100, built_for_cudart=13000),
+        "toolkit.cublas": loaded("cublas", version="13.1.0"),
+        "toolkit.nvrtc": loaded("nvrtc", code=0, version="13.0"),
+    }
+    cudnn = {
+        "cudnn.library": loaded(
+            "cudnn", version_number=91300, built_for_cudart=13000, version="9.13.0"
+        ),
+        "cudnn.sublibraries": {"files": files},
+    }
+    nvinfer = {"tensorrt.library": loaded("nvinfer", version_number=101303)}
+    four = ("cudart", "cublas", "cublaslt", "nvrtc")
+    return {
+        "schema_version": 1,
+        "probe_version": "0.1.0",
+        "probe_sha256": None,
+        "taken_at": NOW - 30,
+        "duration_s": 6.0,
+        "world": "system",
+        "state": _state(gpu=gpu),
+        "legs": [
+            _leg("driver", {"driver.libcuda": cuda, "driver.module": module}, libraries("cuda")),
+            _leg("health", {"health.nvml": loaded("nvml", **nvml)}, libraries("nvml")),
+            _leg("toolkit", toolkit, libraries(*four)),
+            _leg("cudnn", cudnn, libraries(*four, "cudnn", *PARTS)),
+            _leg("tensorrt", nvinfer, libraries("nvinfer")),
+            _leg(
+                "nvcc",
+                {"nvcc.version": nvcc, "nvcc.link": link},
+                libraries("cudart", "cublas", "cublaslt", "cudnn", "graph"),
+            ),
+        ],
+    }
+
+
+def _policy(lock: StackLock) -> dict[str, Any]:
+    document: dict[str, Any] = compile_policy(lock).model_dump(mode="json")
+    return document
+
+
+def lab() -> Pair:
+    """A lab host: simulated libraries from the mirror, no GPU, and a lock that names none."""
+    return _apt_evidence(gpu=False), _policy(apt_lock())
+
+
+def gpu() -> Pair:
+    """A host with an H200, a lock that names it, and real packages."""
+    return _apt_evidence(gpu=True), _policy(apt_lock(("H200 SXM",)))
+
+
+def driverless() -> Pair:
+    """A host with real packages, driver and all, but without a GPU: nothing was loaded by it."""
+    evidence = _apt_evidence(gpu=False)
+    nvml = value(evidence, "health.nvml")
+    nvml.update(init_code=9, init_text="Driver Not Loaded")
+    for key in ("driver_version", "nvml_version", "count_code", "gpu_count"):
+        del nvml[key]
+    for leg in evidence["legs"]:
+        for known in leg["libraries"]:
+            known["simulated"] = False
+    evidence["state"]["os"]["look_alike"] = False
+    return evidence, _policy(apt_lock())
+
+
+def wheels() -> Pair:
+    """Recorded: NVIDIA's wheels for CUDA 13.0, cuDNN 9.28 and TensorRT for RTX, without a GPU."""
+    evidence = json.loads((RECORDED / "wheels-cuda-13.0-no-gpu.json").read_text())
+    return evidence, _policy(read_lock(RECORDED / "wheels-cuda-13.0.lock"))
+
+
+KINDS = {"lab": lab, "gpu": gpu, "driverless": driverless, "wheels": wheels}
+
+
+def fresh(kind: str) -> Pair:
+    """Return a copy that a test may change."""
+    return copy.deepcopy(KINDS[kind]())
+
+
+def value(evidence: dict[str, Any], check: str) -> dict[str, Any]:
+    """Return a check's measured values."""
+    found: dict[str, Any] = measurement(evidence, check)["values"]
+    return found
+
+
+def measurement(evidence: dict[str, Any], check: str) -> dict[str, Any]:
+    """Return a check's measurement."""
+    return next(m for leg in evidence["legs"] for m in leg["measurements"] if m["check"] == check)
+
+
+def leg(evidence: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a leg."""
+    found: dict[str, Any] = next(x for x in evidence["legs"] if x["leg"] == name)
+    return found
+
+
+def every_library(evidence: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    """Return what is said of a file, wherever it is said."""
+    return [x for lg in evidence["legs"] for x in lg["libraries"] if part in x["path"]]

@@ -1,0 +1,89 @@
+"""Every check can fail: each has a fault that turns exactly it red; healthy machines stay green."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cudactl.contracts.certificate import Certificate
+from cudactl.contracts.evidence import Evidence
+from cudactl.judge import judge
+from cudactl.judge.checks import CHECKS
+from tests.judge.healthy import KINDS, NOW, fresh
+from tests.judge.red import RED, Red
+
+GREEN = ("PASS", "SKIP")
+
+
+def statuses(certificate: dict[str, Any]) -> dict[str, str]:
+    return {v["check"]: v["status"] for v in certificate["verdicts"]}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_healthy_machine_raises_no_alarm(kind: str) -> None:
+    evidence, policy = fresh(kind)
+    Evidence.model_validate(evidence)
+    certificate = judge(evidence, policy, "h1", NOW)
+    Certificate.model_validate(certificate)
+    assert {c: s for c, s in statuses(certificate).items() if s not in GREEN} == {}
+    assert certificate["verdict"] == "PASS"
+
+
+def test_every_check_is_asked_of_some_healthy_machine_and_passes_there() -> None:
+    passed = set()
+    for kind in KINDS:
+        evidence, policy = fresh(kind)
+        certificate = judge(evidence, policy, "h1", NOW)
+        passed |= {c for c, s in statuses(certificate).items() if s == "PASS"}
+    assert passed == set(CHECKS)
+
+
+def test_every_check_has_a_red_fixture_that_turns_nothing_else_red() -> None:
+    exact = {red.check for red in RED if not red.also and red.status == "FAIL"}
+    assert set(CHECKS) - exact == set()
+
+
+@pytest.mark.parametrize("red", RED, ids=str)
+def test_the_fault_turns_the_check_red_for_its_reason_and_no_other(red: Red) -> None:
+    evidence, policy = fresh(red.kind)
+    before = statuses(judge(copy.deepcopy(evidence), policy, "h1", NOW))
+    red.change(evidence)
+    certificate = judge(evidence, policy, "h1", NOW)
+    after = statuses(certificate)
+    verdict = next(v for v in certificate["verdicts"] if v["check"] == red.check)
+    assert verdict["status"] == red.status, verdict
+    assert red.says in verdict["reason"], verdict
+    changed = {check for check in after if after[check] != before[check]}
+    assert changed == {red.check, *red.also}
+    if red.status != "WARN":
+        assert certificate["verdict"] in ("FAIL", "ERROR")
+        assert certificate["level"] in ("none", "simulated")
+
+
+def test_no_two_faults_are_the_same() -> None:
+    assert len({str(red) for red in RED}) == len(RED)
+
+
+def test_every_check_says_in_one_line_what_holds_when_it_passes() -> None:
+    titles = [check.title for check in CHECKS.values()]
+    assert all(titles)
+    assert len(set(titles)) == len(titles)
+
+
+def test_the_judge_reads_no_clock_no_file_and_no_network() -> None:
+    """Pure by construction: it imports nothing that could."""
+    folder = Path(__file__).parent.parent.parent / "cudactl" / "judge"
+    allowed = {"__future__", "hashlib", "json", "math", "typing"}
+    for path in folder.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert {a.name for a in node.names} <= allowed, path
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                assert node.module in allowed, path
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("open", "exec", "eval", "__import__"), path
