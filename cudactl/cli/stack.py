@@ -93,7 +93,7 @@ def lock(
 def show(lock_file: Path, as_json: bool) -> None:
     """Show what a lock holds (default: stack.lock)."""
     from cudactl.cli.show_stack import lock_details, lock_table, lock_title
-    from cudactl.stack.lockfile import read_lock
+    from cudactl.workflow.stack import read_lock
 
     lock = read_lock(lock_file)
     if as_json:
@@ -111,22 +111,11 @@ def show(lock_file: Path, as_json: bool) -> None:
 @json_option
 def why(package: str, lock_file: Path, as_json: bool) -> None:
     """Say why PACKAGE is in a lock, and why at this version."""
-    import difflib
-
     from cudactl.cli.show_stack import package_reason
-    from cudactl.contracts.errors import UsageError
-    from cudactl.stack.lockfile import read_lock
+    from cudactl.workflow.stack import package_in, read_lock
 
     lock = read_lock(lock_file)
-    found = lock.package(package)
-    if found is None:
-        close = difflib.get_close_matches(package, [p.name for p in lock.packages], 3)
-        raise UsageError(
-            "LOCK-NO-PACKAGE",
-            f"{lock_file} holds no package {package}",
-            expected=f"one of its {len(lock.packages)} packages",
-            remedy=f"did you mean {' or '.join(close)}?" if close else "see: cudactl stack show",
-        )
+    found = package_in(lock, package, lock_file)
     if as_json:
         emit_json(found.model_dump(mode="json"))
         return

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cudactl.contracts.errors import CudactlError
-from cudactl.contracts.lock import Allowance, StackLock
+from cudactl.contracts.errors import CudactlError, UsageError
+from cudactl.contracts.lock import Allowance, LockedPackage, StackLock
 from cudactl.stack.lockfile import lock_is_current, read_lock, write_lock
 from cudactl.stack.locking import lock_stack
 from cudactl.stack.specfile import read_spec
 from cudactl.workflow.places import cache_folder
+
+__all__ = ["Locked", "lock", "package_in", "read_lock"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,23 @@ def lock(
         return Locked(there, [], lock_path, written=False)
     made, notes = lock_stack(spec, allowed=allowed, folder=spec_path.parent, cache=cache_folder())
     return Locked(made, notes, lock_path, write_lock(made, lock_path))
+
+
+def package_in(lock: StackLock, name: str, path: Path) -> LockedPackage:
+    """Return a lock's package by its name.
+
+    Raises:
+        UsageError: LOCK-NO-PACKAGE, with the nearest names that are there.
+    """
+    found = lock.package(name)
+    if found is None:
+        close = difflib.get_close_matches(name, [p.name for p in lock.packages], 3)
+        raise UsageError(
+            "LOCK-NO-PACKAGE",
+            f"{path} holds no package {name}",
+            expected=f"one of its {len(lock.packages)} packages",
+            remedy=f"did you mean {' or '.join(close)}?"
+            if close
+            else f"see: cudactl stack show {path}",
+        )
+    return found
