@@ -53,9 +53,9 @@ class AptChoices:
     def pin_family(self, member: Callable[[Package], bool], why: str) -> None:
         """Pin every package that has a version for which `member` is true to the newest such."""
         for name, versions in self.index.packages.items():
-            package = next((p for p in versions if member(p)), None)
-            if package is not None:
-                self.exact[name] = Pin(package.version, why)
+            members = [p for p in versions if member(p)]
+            if members:
+                self.exact[name] = Pin(max(members).version, why)
 
 
 def choose_cuda(

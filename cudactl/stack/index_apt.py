@@ -14,7 +14,7 @@ import re
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
@@ -76,10 +76,11 @@ class AptIndex:
     """sha256 of `Packages`."""
     text: str
     """`Packages`, as it was verified."""
+    _sorted: dict[str, list[Package]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def packages(self) -> Mapping[str, list[Package]]:
-        """Name → that package's versions for the target's architecture, newest first."""
+        """Name → that package's versions for the target's architecture, in no order."""
         return split_packages(self.text, self.source.arch, self.source.title)
 
     @cached_property
@@ -94,7 +95,9 @@ class AptIndex:
 
     def versions(self, name: str) -> list[Package]:
         """Return the versions of a package, newest first; empty where the index has none."""
-        return self.packages.get(name, [])
+        if name not in self._sorted:
+            self._sorted[name] = sorted(self.packages.get(name, ()), reverse=True)
+        return self._sorted[name]
 
 
 def fetch_index(source: IndexSource, cache: Path) -> AptIndex:

@@ -128,7 +128,7 @@ class Package:
     @cached_property
     def provided_names(self) -> tuple[str, ...]:
         """Names that it provides, cheaply."""
-        found = _PROVIDES.search(self.stanza)
+        found = _PROVIDES.search(self.stanza) if "\nProvides:" in self.stanza else None
         if not found:
             return ()
         return tuple(part.split("(")[0].strip() for part in found.group(1).split(","))
@@ -170,7 +170,7 @@ class Package:
 
 
 def split_packages(text: str, arch: str, where: str) -> dict[str, list[Package]]:
-    """Return name → versions for `arch` (or all), newest first.
+    """Return name → versions for `arch` (or all), in the index's own order.
 
     Raises:
         IndexRefused: INDEX-MALFORMED, when a paragraph names no package or no version.
@@ -191,7 +191,4 @@ def split_packages(text: str, arch: str, where: str) -> dict[str, list[Package]]
         if built.group(1) in (arch, "all"):
             package = Package(name.group(1), version.group(1), built.group(1), stanza, where)
             found.setdefault(package.name, []).append(package)
-    for versions in found.values():
-        if len(versions) > 1:
-            versions.sort(reverse=True)
     return found
