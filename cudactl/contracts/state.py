@@ -152,6 +152,8 @@ class HostLock(Contract):
     """User on the controller."""
     controller: str
     """Controller's host name."""
+    controller_id: str
+    """Whose process ids those are: boot id and process namespace; controllers may share a name."""
     pid: int
     """cudactl's process id on the controller."""
     since: float

@@ -73,7 +73,7 @@ def active_stack(root: Root) -> Optional[str]:
 def host_lock(root: Root) -> Optional[Dict[str, Any]]:
     """Return HostLock when a run claims the machine."""
     claim = root.json(HOST_LOCK)
-    keys = ("run_id", "who", "controller", "pid", "since", "expires")
+    keys = ("run_id", "who", "controller", "controller_id", "pid", "since", "expires")
     if claim is None or any(key not in claim for key in keys):
         return None
     return {key: claim[key] for key in keys}

@@ -12,9 +12,10 @@ import json
 import os
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
-from cudactl.contracts.state import HostLock
+from cudactl.contracts.state import HostLock, HostState
 
 PATH = "/run/cudactl/host.lock"
 LASTS_S = 2 * 3600.0
@@ -72,15 +73,25 @@ def new_claim(run_id: str) -> HostLock:
         run_id=run_id,
         who=who,
         controller=socket.gethostname(),
+        controller_id=controller_id(),
         pid=os.getpid(),
         since=now,
         expires=now + LASTS_S,
     )
 
 
+def controller_id() -> str:
+    """Return what tells whose process ids are ours: this boot and this process namespace."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    try:
+        return f"{boot.read_text().strip()}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+    except OSError:
+        return socket.gethostname()
+
+
 def is_dead(claim: HostLock) -> bool:
     """Return True when the claim is of this controller and its process is gone."""
-    if claim.controller != socket.gethostname():
+    if claim.controller_id != controller_id():
         return False
     try:
         os.kill(claim.pid, 0)
@@ -89,6 +100,12 @@ def is_dead(claim: HostLock) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def no_obstacle(state: HostState, run_id: str) -> tuple[str, ...]:
+    """Return the runs whose claim does not stand in the way: ours, and one of ours that died."""
+    there = state.host_lock
+    return (run_id, there.run_id) if there is not None and is_dead(there) else (run_id,)
 
 
 def arguments(verb: str, claim: HostLock, replace: str = "") -> list[str]:

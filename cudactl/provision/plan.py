@@ -6,6 +6,8 @@ fresh state: only when both hash the same does anything change.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cudactl.contracts.base import canonical_hash
 from cudactl.contracts.lock import LockedPackage, StackLock
 from cudactl.contracts.plan import Change, Finding, Plan, PlanStep
@@ -54,7 +56,7 @@ def make_plan(
     state: HostState,
     *,
     now: float,
-    run_id: str | None = None,
+    no_obstacle: Collection[str] = (),
 ) -> Plan:
     """Return what has to change on `host` so that it carries `lock`.
 
@@ -63,7 +65,7 @@ def make_plan(
         lock: The lock.
         state: The host's state.
         now: Unix time, seconds; only the claim of another run depends on it.
-        run_id: Our own run, whose claim on the host is no refusal.
+        no_obstacle: Runs whose claim on the host is no refusal: our own, and one known to be dead.
     """
     findings = target_findings(lock, state)
     steps: list[PlanStep] = []
@@ -83,7 +85,7 @@ def make_plan(
         findings += source_findings(lock, state)
         findings += _driver_findings(lock, state, steps)
         if steps:
-            findings += readiness_findings(state, run_id, now)
+            findings += readiness_findings(state, no_obstacle, now)
             findings += disk_findings(state, _room(lock, steps))
     if state.os.look_alike:
         findings.append(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Collection
 
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Finding
@@ -74,7 +75,7 @@ def target_findings(lock: StackLock, state: HostState) -> list[Finding]:
     return findings
 
 
-def readiness_findings(state: HostState, run_id: str | None, now: float) -> list[Finding]:
+def readiness_findings(state: HostState, no_obstacle: Collection[str], now: float) -> list[Finding]:
     """Refuse a host that is in the middle of something."""
     findings = []
     if state.broken:
@@ -95,7 +96,7 @@ def readiness_findings(state: HostState, run_id: str | None, now: float) -> list
             )
         )
     lock = state.host_lock
-    if lock is not None and lock.run_id != run_id and lock.expires > now:
+    if lock is not None and lock.run_id not in no_obstacle and lock.expires > now:
         findings.append(busy_finding(lock, now))
     return findings
 

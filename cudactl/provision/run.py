@@ -246,6 +246,9 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _message(result: dict[str, Any]) -> str:
     """Return the one message of a failed result that tells the reader most."""
+    for item in result.get("results") or []:
+        if isinstance(item, dict) and item.get("failed"):
+            return _message(item)
     text = str(result.get("msg") or "")
     for key in ("stderr", "module_stderr", "stdout"):
         extra = str(result.get(key) or "").strip()

@@ -14,6 +14,7 @@ from cudactl.contracts.errors import CudactlError, UnreachableError, UsageError
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Plan, SavedPlan
 from cudactl.contracts.state import HostState
+from cudactl.provision.claim import no_obstacle
 from cudactl.provision.plan import make_plan
 from cudactl.reach.fanout import Answer, run_probe
 from cudactl.reach.targets import Target
@@ -37,7 +38,7 @@ def plan_hosts(
     forks: int = 30,
     deadline_s: float = 60.0,
     on_answer: Callable[[Answer], None] | None = None,
-    run_id: str | None = None,
+    run_id: str = "",
 ) -> list[PlannedHost]:
     """Probe every target once and return its plan; an unreachable host has its reason instead."""
     answers = run_probe(targets, ["state"], forks=forks, deadline_s=deadline_s, on_answer=on_answer)
@@ -47,7 +48,9 @@ def plan_hosts(
         state, error = read_state(answer)
         plan = None
         if state is not None:
-            plan = make_plan(name, locks[name], state, now=time.time(), run_id=run_id)
+            plan = make_plan(
+                name, locks[name], state, now=time.time(), no_obstacle=no_obstacle(state, run_id)
+            )
         planned.append(PlannedHost(answer.target, locks[name], state, plan, error))
     return planned
 

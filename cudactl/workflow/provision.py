@@ -68,6 +68,7 @@ def apply_plans(
     todo = [p for p in planned if p.plan is not None and not p.plan.empty]
     if not todo:
         return []
+    check_privilege([p.target for p in todo], become_password)
     cache = _fetch_wheels(todo, say)
     claim = claims.new_claim(f"run-{uuid.uuid4().hex[:8]}")
     runs = [HostRun(p.plan, p.lock, _connection(p.target)) for p in todo if p.plan is not None]
@@ -89,6 +90,27 @@ def apply_plans(
         release([p.target for p in todo], claim, become_password)
         raise
     return _read_again(todo, outcomes, claim, check)
+
+
+def check_privilege(targets: Sequence[Target], become_password: str | None) -> None:
+    """Refuse before anything is fetched or changed when a login may not become root.
+
+    Raises:
+        CudactlError: HOST-NO-SUDO, or why the host cannot be reached any more.
+    """
+    script = "import json,os;print(json.dumps({'euid':os.geteuid()}))"
+    answers = run_python(targets, script, [], become=True, become_password=become_password)
+    for answer in answers:
+        if answer.error is not None:
+            raise answer.error
+        if answer.document is not None and answer.document.get("euid") != 0:
+            raise CudactlError(
+                "HOST-NOT-ROOT",
+                f"{answer.target.name}: the login is not root, and the inventory says not to use "
+                "sudo (ansible_become is false)",
+                expected="root",
+                remedy="set ansible_become: true for this host",
+            )
 
 
 def release(targets: Sequence[Target], claim: HostLock, become_password: str | None) -> None:

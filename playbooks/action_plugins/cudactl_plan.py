@@ -56,7 +56,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             state = HostState.model_validate(self._probe())
             if not check_mode:
                 self._take(claim, state)
-            plan = make_plan(host, lock, state, now=time.time(), run_id=claim.run_id)
+            ours = claims.no_obstacle(state, claim.run_id)
+            plan = make_plan(host, lock, state, now=time.time(), no_obstacle=ours)
         except CudactlError as error:
             raise AnsibleActionFail(f"{error.code}: {error.found}. {error.remedy}") from error
         if plan.refusals:

@@ -101,7 +101,7 @@ def unpack(module, path, site):
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with wheel.open(item) as source, open(target, "wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-            # As pip does: what anybody may run everybody may; some wheels say so for the owner only.
+            # As pip does: what anybody may run everybody may; some wheels name the owner only.
             os.chmod(target, 0o755 if (item.external_attr >> 16) & 0o111 else 0o644)
             count += 1
     return count

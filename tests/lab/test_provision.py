@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from cudactl.lab.hosts import Lab, LabHost
+from cudactl.lab.mirror import Mirror
+from cudactl.lab.serve import serving
 from cudactl.stack.lockfile import read_lock
 
 pytestmark = pytest.mark.lab
@@ -338,6 +340,7 @@ def test_a_second_run_on_the_same_host_is_refused(
         "run_id": "run-other",
         "who": "eve",
         "controller": "elsewhere",
+        "controller_id": "another boot/another namespace",
         "pid": 4711,
         "since": time.time() - 120,
         "expires": time.time() + 600,
@@ -354,18 +357,89 @@ def test_a_second_run_on_the_same_host_is_refused(
     untouched(debian_host)
 
 
+def test_the_claim_of_a_killed_run_is_taken_over(
+    lab: Lab, fresh_host: Callable[[str], LabHost], make_lock: Callable[[str, str], Path]
+) -> None:
+    host = fresh_host("debian-12")
+    lock = make_lock(SMALL, "debian-12")
+    running = started(host, lab, lock)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    assert "run-" in host.exec(["cat", "/run/cudactl/host.lock"]), "it had no time to tidy up"
+    provision(host, lab, lock, check=0)
+    assert not plan_of(host, lab, lock)["plan"]["steps"]
+    assert not host.exec(["sh", "-c", "ls /run/cudactl 2>/dev/null || true"]).strip()
+
+
+def test_two_runs_at_once_do_not_both_change_the_host(
+    lab: Lab, fresh_host: Callable[[str], LabHost], make_lock: Callable[[str, str], Path]
+) -> None:
+    host = fresh_host("debian-12")
+    lock = make_lock(SMALL, "debian-12")
+    first = started(host, lab, lock)
+    second = provision(host, lab, lock)
+    refused(second, "HOST-BUSY", 3)
+    _, err = first.communicate(timeout=300)
+    assert first.returncode == 0, err
+
+
+def test_a_mirror_that_was_tampered_with_changes_nothing(
+    lab: Lab, fresh_host: Callable[[str], LabHost], tmp_path: Path
+) -> None:
+    good = Mirror.build(tmp_path / "good", repositories=("debian12",))
+    bad = good.tampered_index(into=tmp_path / "bad")
+    broken = good.wrong_hash("libcudnn9-cuda-13", into=tmp_path / "broken")
+    served = tmp_path / "served"
+    served.symlink_to(good.root)
+    host = fresh_host("debian-12")
+    assert lab.gateway is not None
+
+    def serve_now(mirror: Mirror) -> None:
+        served.unlink()
+        served.symlink_to(mirror.root)
+
+    with serving(served, lab.gateway) as server:
+        spec, lock = tmp_path / "stack.yaml", tmp_path / "stack.lock"
+        spec.write_text(SMALL.format(os="debian-12", url=server.url, key=good.key_file))
+        cudactl("stack", "lock", str(spec), "-o", str(lock), check=0)
+        before = installed(host)
+        for mirror, said in ((bad, "size"), (broken, "libcudnn9")):
+            serve_now(mirror)
+            done = provision(host, lab, lock)
+            assert done.returncode == 3, done.stdout + done.stderr
+            assert "PROVISION-FAILED" in done.stderr
+            assert said in done.stderr
+            assert installed(host) == before
+            assert not host.exec(["dpkg", "--audit"]).strip()
+        serve_now(good)
+        provision(host, lab, lock, check=0)
+    assert not plan_of(host, lab, lock)["plan"]["steps"]
+
+
+def started(host: LabHost, lab: Lab, lock: Path) -> subprocess.Popen[str]:
+    """Start a run and return once Ansible has made its first change."""
+    command = [str(BIN / "cudactl"), "provision", "host", host.name, "-i", str(lab.inventory)]
+    command += ["--lock", str(lock), "--yes", "-v"]
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stderr is not None
+    for line in running.stderr:
+        if "Place key" in line:
+            return running
+    pytest.fail(f"the run ended early: {running.communicate()}")
+
+
 def test_ctrl_c_leaves_a_host_that_the_next_run_converges(
     lab: Lab, fresh_host: Callable[[str], LabHost], make_lock: Callable[[str, str], Path]
 ) -> None:
     host = fresh_host("debian-12")
     lock = make_lock(SMALL, "debian-12")
-    command = [str(BIN / "cudactl"), "provision", "host", host.name, "-i", str(lab.inventory)]
-    command += ["--lock", str(lock), "--yes", "-v"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stderr is not None
-    for line in running.stderr:
-        if "Place key" in line:
-            break
+    running = started(host, lab, lock)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=120)
     assert running.returncode == 130, err

@@ -150,6 +150,7 @@ def bare_like(state: HostState, **changes: object) -> HostState:
                     "run_id": "run-other",
                     "who": "eve",
                     "controller": "c2",
+                    "controller_id": "b/2",
                     "pid": 1,
                     "since": NOW - 60,
                     "expires": NOW + 60,
@@ -201,12 +202,13 @@ def test_our_own_claim_does_not_refuse_us(apt_lock: StackLock, state: HostState)
         "run_id": "run-mine",
         "who": "me",
         "controller": "c1",
+        "controller_id": "b/1",
         "pid": 1,
         "since": NOW - 60,
         "expires": NOW + 60,
     }
     mine = bare_like(state, host_lock=claim)
-    assert not plan(apt_lock, mine, run_id="run-mine").refusals
+    assert not plan(apt_lock, mine, no_obstacle=["run-mine"]).refusals
     assert plan(apt_lock, mine).refusals
     expired = bare_like(state, host_lock={**claim, "expires": NOW - 1})
     assert not plan(apt_lock, expired).refusals
