@@ -20,8 +20,8 @@ Probe = Callable[..., dict[str, Any]]
 
 def interpreters() -> dict[str, str]:
     """Every Python from 3.8 on that this machine has, by version."""
-    found = {"%d.%d" % sys.version_info[:2]: sys.executable}
-    homes = [Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"]
+    found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
+    homes = [Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"]
     candidates = [p / "bin" / "python3" for home in homes if home.is_dir() for p in home.iterdir()]
     candidates += [Path("/usr/bin/python3"), *Path("/usr/bin").glob("python3.[0-9]*")]
     for path in candidates:

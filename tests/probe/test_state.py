@@ -79,8 +79,8 @@ FILES = {
     "/opt/cudactl/stacks/0123456789ab/manifest.json": '{"lock": "0123456789ab00", "complete": true,'
     ' "wheels": {"a.whl": "ff"}}',
     "/opt/cudactl/stacks/ba9876543210/manifest.json": '{"complete": tr',
-    "/run/cudactl/host.lock": '{"run_id": "r", "who": "u", "controller": "c", "controller_id": "b", '
-    '"pid": 1, "since": 1.0, "expires": 2.0}',
+    "/run/cudactl/host.lock": '{"run_id": "r", "who": "u", "controller": "c", '
+    '"controller_id": "b", "pid": 1, "since": 1.0, "expires": 2.0}',
     "/var/lib/cudactl/certificate.json": '{"lock_hash": "abc", "level": "linkage", '
     '"verdict": "PASS", "boot_id": "boot-7", "driver": null, "issued": 1.0, "expires": 2.0}',
     "/usr/bin/dockerd": "",
