@@ -9,194 +9,34 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import re
-from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
-from pydantic import BeforeValidator, TypeAdapter
+from pydantic import TypeAdapter
 
 from cudactl.contracts.base import Contract
-from cudactl.contracts.spec import OsName
-
-Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v.split()))]
-Unknown = Annotated[str | None, BeforeValidator(lambda v: v or None)]
-Flavour = Literal["open", "proprietary"]
-
-
-class Row(Contract):
-    """One fact."""
-
-    date: str
-    """Day it was collected, ISO 8601."""
-    source: str
-    """Where it was read."""
-
-
-class Distribution(Row):
-    """A distribution that NVIDIA publishes a repository for."""
-
-    name: OsName
-    """Name in specs."""
-    codename: str
-    """Distribution's code name."""
-    family: Literal["ubuntu", "debian"]
-    """Whose package names NVIDIA follows in it."""
-    repository: str
-    """Folder below NVIDIA's repositories."""
-    key_file: str
-    """Name of the key file in that folder."""
-    fingerprint: str
-    """Full fingerprint of the key that must have signed the index."""
-    first_toolkit: str
-    """First CUDA minor in that repository."""
-    glibc: str
-    """C library."""
-    gcc: str
-    """Default compiler."""
-    python: str
-    """Interpreter tag of the distribution's Python."""
-
-
-class Toolkit(Row):
-    """A CUDA toolkit release."""
-
-    version: str
-    """Three-part version."""
-    released: Unknown
-    """Day of the release."""
-    driver_full: Unknown
-    """Least driver for all of its features (Linux)."""
-    driver_minor: str
-    """Least driver with minor-version compatibility (Linux)."""
-    sm: Words
-    """Compute capabilities that its compiler targets, without the dot."""
-    gcc_max: Unknown
-    """Newest host compiler (major) that nvcc accepts."""
-    glibc_max: Unknown
-    """Newest C library whose headers nvcc accepts."""
-    notes: str
-    """Remarks."""
-
-    @property
-    def minor(self) -> str:
-        """E.g. "13.0"."""
-        return ".".join(self.version.split(".")[:2])
-
-    @property
-    def major(self) -> str:
-        """E.g. "13"."""
-        return self.version.split(".")[0]
-
-
-class Component(Row):
-    """One part of a toolkit release, with its version as wheel and as Debian package."""
-
-    toolkit: str
-    """Toolkit release."""
-    wheel: str
-    """Wheel project."""
-    version: str
-    """Upstream version."""
-    apt: str
-    """Debian package; empty where there is none."""
-    apt_version: str
-    """Debian version."""
-
-
-class Cudnn(Row):
-    """A cuDNN release."""
-
-    version: str
-    """Four-part version."""
-    cuda_majors: Words
-    """CUDA majors it is built for."""
-    min_cc: Unknown
-    """Least compute capability."""
-    notes: str
-    """Remarks."""
-
-
-class TensorRT(Row):
-    """A TensorRT release."""
-
-    version: str
-    """Four-part version."""
-    built_for_cuda: Words
-    """CUDA minors it is built for; a 12.x build serves all of CUDA 12."""
-    min_cc: Unknown
-    """Least compute capability."""
-    notes: str
-    """Remarks."""
-
-
-class TensorRTRtx(Row):
-    """A TensorRT for RTX release."""
-
-    version: str
-    """Four-part version."""
-    cuda_majors: Words
-    """CUDA majors it is built for."""
-    sm: Words
-    """Compute capabilities that engines can be built for."""
-    notes: str
-    """Remarks."""
-
-
-class Nccl(Row):
-    """An NCCL release."""
-
-    version: str
-    """Three-part version."""
-    built_for_cuda: Words
-    """CUDA minors it is built for."""
-    notes: str
-    """Remarks."""
-
-
-class ContainerToolkit(Row):
-    """An NVIDIA container toolkit release."""
-
-    version: str
-    """Three-part version."""
-    notes: str
-    """Remarks."""
-
-
-class DriverBranch(Row):
-    """A driver branch."""
-
-    branch: str
-    """First number of its versions."""
-    kind: Literal["LTS", "PB", "NFB", ""]
-    """Long-term support, production, new feature; empty: not known."""
-    released: Unknown
-    """Day of the first release."""
-    eol: Unknown
-    """Last day of support."""
-    newest: Unknown
-    """Newest version known."""
-    flavours: Words
-    """Kernel module flavours it offers: open, proprietary."""
-    default_flavour: Flavour
-    """Flavour that `auto` means."""
-    names: Literal["suffixed", "unsuffixed"]
-    """Whether NVIDIA's Ubuntu packages carry the branch in their names."""
-    notes: str
-    """Remarks."""
-
-
-class DriverRelease(Row):
-    """A driver version."""
-
-    version: str
-    """Version."""
-    released: Unknown
-    """Day of the release."""
-
-
-R = TypeVar("R", bound=Row)
+from cudactl.stack.facts import (
+    ArchiveDriver,
+    Component,
+    ContainerToolkit,
+    Cudnn,
+    Dcgm,
+    Distribution,
+    DriverBranch,
+    DriverRelease,
+    Gpu,
+    Kernel,
+    Nccl,
+    PackageMeaning,
+    Row,
+    Tensorflow,
+    TensorRT,
+    TensorRTRtx,
+    Toolkit,
+    Torch,
+    TorchVariant,
+)
 
 
 class Catalogue(Contract):
@@ -224,6 +64,22 @@ class Catalogue(Contract):
     """Driver branches, 470 and later."""
     driver_releases: tuple[DriverRelease, ...]
     """Driver versions."""
+    archive_drivers: tuple[ArchiveDriver, ...]
+    """Driver packages of the distributions' own archives."""
+    kernels: tuple[Kernel, ...]
+    """Kernel series with signed driver modules."""
+    dcgm: tuple[Dcgm, ...]
+    """DCGM."""
+    torch: tuple[Torch, ...]
+    """PyTorch, as the package index serves it."""
+    torch_variants: tuple[TorchVariant, ...]
+    """PyTorch's builds for one CUDA minor."""
+    tensorflow: tuple[Tensorflow, ...]
+    """TensorFlow."""
+    gpus: tuple[Gpu, ...]
+    """GPUs."""
+    packages: tuple[PackageMeaning, ...]
+    """Package names that mean something else than they say."""
 
     @cached_property
     def day(self) -> str:
@@ -254,6 +110,14 @@ TABLES: dict[str, type[Row]] = {
     "container_toolkit": ContainerToolkit,
     "drivers": DriverBranch,
     "driver_releases": DriverRelease,
+    "archive_drivers": ArchiveDriver,
+    "kernels": Kernel,
+    "dcgm": Dcgm,
+    "torch": Torch,
+    "torch_variants": TorchVariant,
+    "tensorflow": Tensorflow,
+    "gpus": Gpu,
+    "packages": PackageMeaning,
 }
 
 
@@ -270,26 +134,3 @@ def load_catalogue() -> Catalogue:
         tables[name] = TypeAdapter(tuple[model, ...]).validate_python(rows)  # type: ignore[valid-type]
     # Validated row by row above.
     return Catalogue.model_construct(hash=digest.hexdigest(), **tables)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Return a version's leading dotted numbers, for comparing: "580.95.05" → (580, 95, 5)."""
-    found = re.match(r"[0-9]+(\.[0-9]+)*", version)
-    return tuple(int(part) for part in found.group().split(".")) if found else ()
-
-
-def admits(prefix: str, version: str) -> bool:
-    """Return True when `prefix` covers `version` by dotted component: "10.1" is not 10.13."""
-    wanted = numbers(prefix)
-    return numbers(version)[: len(wanted)] == wanted
-
-
-def nearest(wanted: str, versions: Iterable[str], count: int = 3) -> list[str]:
-    """Return the versions nearest to one that does not exist, for a remedy; nearest first."""
-    goal = numbers(wanted)
-
-    def distance(version: str) -> tuple[int, ...]:
-        padded = (*numbers(version), 0, 0, 0, 0)
-        return tuple(abs(a - b) for a, b in zip(goal, padded, strict=False))
-
-    return sorted(dict.fromkeys(versions), key=distance)[:count]

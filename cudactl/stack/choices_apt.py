@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 from cudactl.contracts.lock import Component
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import Catalogue, Toolkit, admits
+from cudactl.stack.catalogue import Catalogue
 from cudactl.stack.closure import AptWish, Pin, Pins, not_in_index
+from cudactl.stack.facts import Toolkit
 from cudactl.stack.index_apt import AptIndex
 from cudactl.stack.packages import Package, upstream
 from cudactl.stack.refusals import Ruling
 from cudactl.stack.rules import Prospects, serves
+from cudactl.stack.versions import admits
 
 _BUILD = re.compile(r"\+cuda([0-9]+\.[0-9]+)$")
 _TENSORRT = re.compile(r"(tensorrt|libnvinfer|libnvonnxparsers|libnvparsers|python3-libnvinfer)")

@@ -9,17 +9,10 @@ packages are not used: the lock's own preferences hold every package of the clos
 from __future__ import annotations
 
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import (
-    Catalogue,
-    Distribution,
-    DriverBranch,
-    Flavour,
-    Toolkit,
-    admits,
-    numbers,
-)
+from cudactl.stack.catalogue import Catalogue
 from cudactl.stack.choices_apt import AptChoices
 from cudactl.stack.closure import not_in_index
+from cudactl.stack.facts import Distribution, DriverBranch, Flavour, Toolkit
 from cudactl.stack.packages import Package, upstream
 from cudactl.stack.refusals import Ruling, StackRefused
 from cudactl.stack.rules import (
@@ -29,6 +22,7 @@ from cudactl.stack.rules import (
     refuse_old_driver,
     runs,
 )
+from cudactl.stack.versions import admits, numbers
 
 
 def choose_driver(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from cudactl.contracts.lock import LockSource, LockTarget, StackLock
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import Catalogue, Toolkit
+from cudactl.stack.catalogue import Catalogue
+from cudactl.stack.facts import Toolkit
 from cudactl.stack.fetching import without_password
 from cudactl.stack.index_wheels import WheelTarget, WheelWish, wheel_closure
 from cudactl.stack.refusals import Ruling, StackRefused, listed

@@ -22,7 +22,6 @@ from packaging.version import Version
 
 from cudactl.contracts.errors import CudactlError
 from cudactl.contracts.lock import Component, LockedPackage
-from cudactl.stack.catalogue import admits, nearest
 from cudactl.stack.fetching import (
     default_cache,
     keep,
@@ -31,6 +30,7 @@ from cudactl.stack.fetching import (
     why_not,
     without_password,
 )
+from cudactl.stack.versions import admits, nearest
 from cudactl.stack.wheel_source import NAME
 
 TIMEOUT_S = 60

@@ -16,7 +16,7 @@ from cudactl.contracts.lock import (
     StackLock,
 )
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import Catalogue, Distribution, Flavour, load_catalogue
+from cudactl.stack.catalogue import Catalogue, load_catalogue
 from cudactl.stack.choices_apt import (
     AptChoices,
     choose_container_toolkit,
@@ -27,6 +27,7 @@ from cudactl.stack.choices_apt import (
 )
 from cudactl.stack.choices_driver import choose_driver
 from cudactl.stack.closure import Closure, close
+from cudactl.stack.facts import Distribution, Flavour
 from cudactl.stack.fetching import default_cache, without_password
 from cudactl.stack.index_apt import AptIndex, IndexSource, fetch_index
 from cudactl.stack.refusals import Ruling, StackRefused

@@ -10,17 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import (
-    Catalogue,
-    Distribution,
-    DriverBranch,
-    Flavour,
-    Toolkit,
-    admits,
-    nearest,
-    numbers,
-)
+from cudactl.stack.catalogue import Catalogue
+from cudactl.stack.facts import Distribution, DriverBranch, Flavour, Toolkit
 from cudactl.stack.refusals import Ruling, StackRefused, listed
+from cudactl.stack.versions import admits, nearest, numbers
 
 NEED_CUDA = ("cudnn", "tensorrt", "tensorrt_rtx", "nccl")
 """Components whose packages differ by CUDA version."""

@@ -10,14 +10,9 @@ from typing import get_args
 import pytest
 
 from cudactl.contracts.spec import OsName
-from cudactl.stack.catalogue import (
-    TABLES,
-    Row,
-    admits,
-    load_catalogue,
-    nearest,
-    numbers,
-)
+from cudactl.stack.catalogue import TABLES, load_catalogue
+from cudactl.stack.facts import Row
+from cudactl.stack.versions import admits, nearest, numbers
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))
