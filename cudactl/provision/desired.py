@@ -11,10 +11,8 @@ import re
 
 from cudactl.contracts.base import Contract
 from cudactl.contracts.lock import LockSource, StackLock
+from cudactl.contracts.preferences import GENERATED, apt_packages, apt_preferences
 
-GENERATED = "# Written by cudactl from the lock {lock}; changes here are overwritten.\n"
-# Above 1000, so that apt also goes down to the locked version when something newer is installed.
-PIN_PRIORITY = 1001
 # Libraries and tools that a login shell should find; nothing is put into LD_LIBRARY_PATH, because
 # the packages register their folders with ldconfig.
 STACKS = "/opt/cudactl/stacks"
@@ -62,19 +60,9 @@ def repository_files(lock: StackLock) -> list[DesiredFile]:
                 + f"Signed-By: {key_path(source)}\n",
             )
         )
-    pinned = [p for p in lock.packages if _is_apt(lock, p.source)]
-    if pinned:
-        head = GENERATED.format(lock=lock.short_hash)
-        stanzas = [
-            f"Package: {p.name}\nPin: version {p.version}\nPin-Priority: {PIN_PRIORITY}\n"
-            for p in pinned
-        ]
-        files.append(
-            DesiredFile(
-                path="/etc/apt/preferences.d/cudactl-lock.pref",
-                content=head + "\n" + "\n".join(stanzas),
-            )
-        )
+    pins = apt_preferences(lock)
+    if pins:
+        files.append(DesiredFile(path="/etc/apt/preferences.d/cudactl-lock.pref", content=pins))
     return files
 
 
@@ -100,7 +88,7 @@ def protection_files(lock: StackLock) -> list[DesiredFile]:
     The list holds anchored regular expressions, which is what unattended-upgrades matches names
     with; everything outside the closure keeps getting its security updates.
     """
-    names = [p.name for p in lock.packages if _is_apt(lock, p.source)]
+    names = [p.name for p in apt_packages(lock)]
     if not names:
         return []
     # A character class instead of a backslash, which apt.conf would read for itself.
@@ -130,7 +118,3 @@ def cuda_home(cuda: str) -> str:
 def deb_architecture(lock: StackLock) -> str:
     """Return dpkg's name of the lock's architecture."""
     return {"x86_64": "amd64", "sbsa": "arm64"}[lock.target.arch]
-
-
-def _is_apt(lock: StackLock, source: str) -> bool:
-    return any(s.name == source and s.kind == "apt" for s in lock.sources)
