@@ -49,7 +49,7 @@ class Catalogue(Contract):
     toolkits: tuple[Toolkit, ...]
     """CUDA toolkits, 11.7 and later."""
     components: tuple[Component, ...]
-    """Parts of toolkits, 12.4 and later."""
+    """Parts of toolkits, 11.8 and later."""
     cudnn: tuple[Cudnn, ...]
     """cuDNN, 8.9 and later."""
     tensorrt: tuple[TensorRT, ...]

@@ -1,7 +1,7 @@
 """The catalogue's rows: one model a table, one fact a row, each with its source and date.
 
-An empty cell means "not known", and stays unknown; `contested` names the columns whose sources
-disagree, and what they say stands in `notes`.
+An empty cell means "not known", and stays unknown. `contested` names the columns whose sources
+disagree: the cell holds the better founded claim, and `notes` says what the others say.
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ class Distribution(Row):
     """Kernel release of the first installation media, e.g. "6.8.0-31"."""
     architectures: Words
     """Architectures that NVIDIA publishes a repository folder for, as far as seen."""
+    contested: Words = ()
+    """Columns whose sources disagree; `notes` says how."""
+    notes: str = ""
+    """Remarks."""
 
 
 class Toolkit(Row):
@@ -81,6 +85,8 @@ class Toolkit(Row):
     """Newest C library whose headers nvcc accepts."""
     notes: str
     """Remarks."""
+    contested: Words = ()
+    """Columns whose sources disagree; `notes` says how."""
 
     @property
     def minor(self) -> str:
@@ -129,7 +135,7 @@ class TensorRT(Row):
     """A TensorRT release."""
 
     version: str
-    """Four-part version."""
+    """Four-part version (three where only the wheel index was seen)."""
     built_for_cuda: Words
     """CUDA minors it is built for; a 12.x build serves all of CUDA 12."""
     min_cc: Unknown
@@ -142,6 +148,8 @@ class TensorRT(Row):
     """Columns whose sources disagree; `notes` says how."""
     notes: str
     """Remarks."""
+    cuda_majors: Words = ()
+    """CUDA majors it is built for, also where the minors are not known."""
 
 
 class TensorRTRtx(Row):
@@ -166,6 +174,8 @@ class Nccl(Row):
     """CUDA minors it is built for."""
     notes: str
     """Remarks."""
+    cuda_majors: Words = ()
+    """CUDA majors it was seen for, as package or wheel."""
 
 
 class ContainerToolkit(Row):
@@ -189,7 +199,7 @@ class DriverBranch(Row):
     eol: Unknown
     """Last day of support."""
     newest: Unknown
-    """Newest version known."""
+    """Newest version for data-centre GPUs; Ubuntu's archive can have a newer one (see notes)."""
     flavours: Words
     """Kernel module flavours it offers: open, proprietary."""
     default_flavour: Flavour
@@ -229,7 +239,7 @@ class ArchiveDriver(Row):
     version: str
     """Debian version in the newest pocket seen."""
     becomes: Unknown
-    """Package that it really installs, where it is transitional."""
+    """Package that it really installs in the end, where it is transitional."""
 
 
 class Kernel(Row):
@@ -238,7 +248,7 @@ class Kernel(Row):
     os: OsName
     """Distribution."""
     series: str
-    """Kernel series, e.g. "6.8"."""
+    """Kernel series, e.g. "6.8"; empty: not known."""
     flavour: str
     """Kernel flavour, e.g. "generic"."""
     branches: Words
@@ -281,6 +291,12 @@ class TorchVariant(Row):
     """Compute capabilities it has machine code for, without the dot; empty: not known."""
     experimental: Literal["yes", ""]
     """Whether its makers call this build experimental."""
+    sm_sbsa: Words = ()
+    """The same as `sm` for aarch64; empty: not known."""
+    contested: Words = ()
+    """Columns whose sources disagree; `notes` says how."""
+    notes: str = ""
+    """Remarks."""
 
 
 class Tensorflow(Row):
@@ -300,6 +316,10 @@ class Tensorflow(Row):
     """Least cuDNN that `tensorflow[and-cuda]` asks for."""
     pythons: Words
     """Interpreter tags."""
+    prerelease: Literal["yes", ""] = ""
+    """Whether it is a release candidate, which nobody gets without naming it."""
+    notes: str = ""
+    """Remarks."""
 
 
 class Dcgm(Row):
