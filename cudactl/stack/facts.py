@@ -248,7 +248,7 @@ class Kernel(Row):
     os: OsName
     """Distribution."""
     series: str
-    """Kernel series, e.g. "6.8"; empty: not known."""
+    """Kernel series, e.g. "6.8"."""
     flavour: str
     """Kernel flavour, e.g. "generic"."""
     branches: Words
