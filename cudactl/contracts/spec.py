@@ -7,7 +7,7 @@ and `driver`. A version is a prefix by dotted component: "10.1" admits 10.1.3 an
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -15,6 +15,13 @@ from cudactl.contracts.base import Contract
 
 OsName = Literal["ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04", "debian-12", "debian-13"]
 Arch = Literal["x86_64", "sbsa"]
+
+OsWish = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]+(-[a-z]+)*-[0-9]+(\.[0-9]+)*$", max_length=40),
+    Field(json_schema_extra={"examples": list(get_args(OsName))}),
+]
+"""A distribution and its release; one that cudactl does not support is refused, with the reason."""
 
 VersionPrefix = Annotated[
     str,
@@ -60,8 +67,9 @@ class StackSpec(Contract):
 
     schema_version: Literal[1] = 1
     """Version of this format."""
-    os: OsName
-    """Distribution and release of the target."""
+    os: OsWish
+    """Distribution and release of the target: ubuntu-22.04, ubuntu-24.04, ubuntu-26.04, debian-12
+    or debian-13."""
     arch: Arch = "x86_64"
     """Processor architecture, in NVIDIA's words (sbsa = 64-bit Arm servers)."""
     gpus: list[str] = Field(default_factory=list)

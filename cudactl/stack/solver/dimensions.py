@@ -1,0 +1,180 @@
+"""What the solver chooses among: one dimension a component, and the values that facts allow in it.
+
+The catalogue gives the values here; `availability.py` narrows them to what one package index has.
+A value that is newer than the catalogue carries no facts, and says so (`known` is False).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cudactl.stack.catalogue import Catalogue
+from cudactl.stack.facts import ArchiveDriver, DriverBranch, Gpu, Torch, TorchVariant
+from cudactl.stack.versions import numbers
+
+ORDER = (
+    *("os", "arch", "packages", "source", "gpu", "kernel", "cuda", "driver", "flavour", "cudnn"),
+    *("tensorrt", "tensorrt_rtx", "nccl", "dcgm", "container_toolkit", "torch", "tensorflow"),
+)
+"""Dimensions in the order in which they are decided."""
+
+LIBRARIES = ("cudnn", "tensorrt", "tensorrt_rtx", "nccl", "container_toolkit", "dcgm")
+"""Components that a spec asks for with one version prefix each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """One value of one dimension."""
+
+    dim: str
+    """Dimension, one of `ORDER`."""
+    version: str
+    """Version, or the value itself, e.g. "13.0.2", "open", "ubuntu-24.04"."""
+    row: Any = None
+    """The catalogue's row, where it has one."""
+    known: bool = True
+    """False where the value comes from an index and the catalogue has no facts about it."""
+    named: bool = False
+    """True for a value that is there only because a spec names it exactly."""
+    builds: tuple[str, ...] = ()
+    """CUDA versions that it is built for: minors, or majors; empty where that is not known."""
+    gpus: tuple[Gpu, ...] = ()
+    """gpu: every variant that the name covers."""
+    source: str = ""
+    """driver: whose packages, nvidia or distro."""
+    archive: dict[str, ArchiveDriver] = field(default_factory=dict)
+    """driver from a distribution: its packages by variant."""
+    deb: str = ""
+    """apt: the whole Debian version, where an index gave it."""
+    wheels: bool = False
+    """cuda: whether the catalogue knows which wheels it consists of."""
+    base: Torch | None = None
+    """torch: the release, where this is its build for another CUDA."""
+    sm: tuple[str, ...] = ()
+    """torch: compute capabilities it can have code for; empty: not known."""
+    least_driver: str = ""
+    """torch: least driver for the CUDA that it brings; empty: not known."""
+
+    @property
+    def branch(self) -> DriverBranch:
+        """driver: its branch."""
+        assert isinstance(self.row, DriverBranch)
+        return self.row
+
+
+Dimensions = dict[str, list[Choice]]
+
+
+def catalogue_dimensions(catalogue: Catalogue) -> Dimensions:
+    """Return every value that the catalogue knows, best first in every dimension."""
+    found: Dimensions = {
+        "os": [Choice("os", row.name, row) for row in catalogue.distributions],
+        "arch": [Choice("arch", name) for name in ("x86_64", "sbsa")],
+        "packages": [Choice("packages", name) for name in ("apt", "wheels")],
+        "source": [Choice("source", name) for name in ("nvidia", "distro")],
+        "flavour": [Choice("flavour", name) for name in ("open", "proprietary")],
+        "cuda": toolkits(catalogue),
+        "cudnn": [
+            Choice("cudnn", row.version, row, builds=row.cuda_majors) for row in catalogue.cudnn
+        ],
+        "tensorrt": [
+            Choice("tensorrt", row.version, row, builds=row.built_for_cuda)
+            for row in catalogue.tensorrt
+        ],
+        "tensorrt_rtx": [
+            Choice("tensorrt_rtx", row.version, row, builds=row.cuda_majors)
+            for row in catalogue.tensorrt_rtx
+        ],
+        "nccl": [
+            Choice("nccl", row.version, row, builds=row.built_for_cuda) for row in catalogue.nccl
+        ],
+        "dcgm": [Choice("dcgm", row.version, row) for row in catalogue.dcgm],
+        "container_toolkit": [
+            Choice("container_toolkit", row.version, row) for row in catalogue.container_toolkit
+        ],
+        "tensorflow": [Choice("tensorflow", row.version, row) for row in catalogue.tensorflow],
+        "torch": _torch(catalogue),
+        "driver": [*vendor_drivers(catalogue), *archive_drivers(catalogue)],
+        "gpu": [],
+        "kernel": [],
+    }
+    for dim in found:
+        if dim not in ("os", "arch", "packages", "source", "flavour"):
+            found[dim].sort(key=lambda choice: numbers(choice.version), reverse=True)
+    return found
+
+
+def vendor_drivers(catalogue: Catalogue, more: Iterable[str] = ()) -> list[Choice]:
+    """Return NVIDIA's own drivers: every version that is known, and `more`."""
+    versions = [row.version for row in catalogue.driver_releases]
+    versions += [row.newest for row in catalogue.drivers if row.newest]
+    # A branch of which no version is known stands for itself.
+    versions += [row.branch for row in catalogue.drivers if not row.newest]
+    found = []
+    known = dict.fromkeys(versions)
+    for version in dict.fromkeys([*versions, *more]):
+        branch = catalogue.branch(version.split(".")[0])
+        if branch is not None:
+            found.append(Choice("driver", version, branch, known=version in known, source="nvidia"))
+    return found
+
+
+def archive_drivers(catalogue: Catalogue) -> list[Choice]:
+    """Return the drivers of the distributions' own archives, one a branch and distribution."""
+    groups: dict[tuple[str, str], dict[str, ArchiveDriver]] = {}
+    for row in catalogue.archive_drivers:
+        groups.setdefault((row.os, row.branch), {})[row.variant] = row
+    found = []
+    for (_, name), variants in groups.items():
+        branch = catalogue.branch(name)
+        if branch is not None:
+            texts = {row.version.partition("-")[0] for row in variants.values()}
+            own = [text for text in texts if text.partition(".")[0] == name]
+            # A transitional package may carry the version of what it installs.
+            version = max(own, key=numbers, default=name)
+            found.append(Choice("driver", version, branch, source="distro", archive=variants))
+    return found
+
+
+def archive_os(choice: Choice) -> str:
+    """Return the distribution whose archive a driver is in."""
+    return next(iter(choice.archive.values())).os
+
+
+def toolkits(catalogue: Catalogue) -> list[Choice]:
+    """Return the CUDA toolkits."""
+    in_wheels = {row.toolkit for row in catalogue.components}
+    return [
+        Choice("cuda", row.version, row, wheels=row.version in in_wheels)
+        for row in catalogue.toolkits
+    ]
+
+
+def _torch(catalogue: Catalogue) -> list[Choice]:
+    """Return PyTorch's default wheels and, after each, its builds for other CUDA minors."""
+    variants: dict[str, list[TorchVariant]] = {}
+    for variant in catalogue.torch_variants:
+        variants.setdefault(variant.version, []).append(variant)
+    found = []
+    for row in catalogue.torch:
+        builds = variants.get(row.version, [])
+        default = next((v for v in builds if v.cuda == row.cuda), None)
+        minors: list[tuple[Torch | TorchVariant, str | None, tuple[str, ...]]]
+        minors = [(row, row.cuda, default.sm if default else ())]
+        minors += [(v, v.cuda, v.sm) for v in builds if v.cuda != row.cuda]
+        for one, minor, sm in minors:
+            toolkit = next((t for t in catalogue.toolkits if t.minor == minor), None)
+            found.append(
+                Choice(
+                    "torch",
+                    row.version,
+                    one,
+                    builds=(minor,) if minor else (),
+                    base=row,
+                    sm=sm or (toolkit.sm if toolkit else ()),
+                    least_driver=toolkit.driver_minor if toolkit else "",
+                )
+            )
+    return found

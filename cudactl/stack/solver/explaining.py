@@ -1,0 +1,259 @@
+"""Why a wish cannot stand: which wishes, which facts, and the nearest wishes that can.
+
+A refusal names the smallest set of wishes that cannot stand together, the fact and source behind
+it, and single changes that would work, nearest first.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+from cudactl.contracts.verdict import NearestSpec, SpecFact, SpecFinding
+from cudactl.stack.catalogue import Catalogue
+from cudactl.stack.solver.constraints import REFUSALS, Rule, Said
+from cudactl.stack.solver.constraints.rule import fact
+from cudactl.stack.solver.dimensions import Choice
+from cudactl.stack.solver.solving import Question
+from cudactl.stack.solver.wishes import Wish
+from cudactl.stack.versions import nearest, numbers
+
+MOST_NEAREST = 4
+MOST_CONFLICTS = 4
+READINESS = (
+    *("driver.flavour", "driver.branch", "driver", "container_toolkit", "dcgm", "nccl", "cudnn"),
+    *("tensorrt", "tensorrt_rtx", "frameworks.tensorflow", "frameworks.torch", "driver.source"),
+    *("cuda", "packages", "os", "arch", "gpus"),
+)
+"""What people change most readily, first."""
+
+TITLES = {
+    "cuda": "CUDA",
+    "cudnn": "cuDNN",
+    "tensorrt": "TensorRT",
+    "tensorrt_rtx": "TensorRT for RTX",
+    "nccl": "NCCL",
+    "dcgm": "DCGM",
+    "container_toolkit": "container toolkit",
+    "driver": "driver",
+    "torch": "PyTorch",
+    "tensorflow": "TensorFlow",
+}
+
+
+def unanswered(question: Question, wish: Wish) -> SpecFinding:
+    """Return the refusal of a wish that no value answers: a version that does not exist."""
+    catalogue = question.catalogue
+    if wish.dim == "os":
+        names: list[str] = [row.name for row in catalogue.distributions]
+        text = f"{wish.value} is not supported; cudactl knows {', '.join(names)}"
+        changes = [
+            NearestSpec(key="os", value=name, text=f"os: {name}")
+            for name in _by_family(wish, names)
+        ]
+        facts = [fact("NVIDIA has a repository for each of these", catalogue.distributions[0])]
+        return _refusal(
+            "STACK-OS-NOT-SUPPORTED", text, [wish], facts, changes, "choose one of them"
+        )
+    known = question.instance.dimensions.get(wish.dim, [])
+    versions = [c.version for c in known if not c.named]
+    name = TITLES.get(wish.dim, wish.dim)
+    beyond = bool(versions) and numbers(wish.value) > max(map(numbers, versions))
+    text = (
+        f"{name} {wish.value} is not known to the catalogue of {catalogue.day}"
+        if beyond
+        else f"there is no {name} {wish.value}"
+    )
+    if not versions:
+        text = f"the catalogue knows no {name} at all"
+    near = list(dict.fromkeys(_like(wish, v) for v in nearest(wish.value, versions)))
+    row = next((c.row for c in known if c.row is not None and c.version in versions), None)
+    facts = [
+        fact(
+            f"{name} versions known: {min(versions, key=numbers)} to {max(versions, key=numbers)}"
+            if versions
+            else f"no {name} is known",
+            row or catalogue.toolkits[-1],
+        )
+    ]
+    changes = [_change(wish, value) for value in near]
+    remedy = "choose one that exists"
+    if beyond:
+        remedy += "; if it is new: cudactl catalogue refresh, or a newer cudactl"
+    return _refusal("STACK-UNKNOWN-VERSION", text, [wish], facts, changes, remedy)
+
+
+def conflicts(question: Question) -> list[SpecFinding]:
+    """Return why the wishes cannot stand together, one finding a conflict."""
+    found = question.instance.smallest_conflicts(question.wishes, question.allowed)
+    # Conflicts between written wishes first: they are what the user can look at.
+    found.sort(key=lambda wishes: (sum(not wish.written for wish in wishes), len(wishes)))
+    return [_conflict(question, wishes) for wishes in found[:MOST_CONFLICTS]]
+
+
+def _conflict(question: Question, wishes: Sequence[Wish]) -> SpecFinding:
+    codes = question.instance.smallest_reasons(wishes, question.allowed)
+    told = [(code, said) for code in codes for said in _said(question, wishes, code)]
+    if not told:
+        raise AssertionError(f"no rule explains {[wish.text for wish in wishes]}")
+    code, first = told[0]
+    text, remedy = "; ".join(dict.fromkeys(said.text for _, said in told)), first.remedy
+    if len(codes) > 1:
+        text = f"{', '.join(wish.text for wish in wishes)} cannot stand together: {text}"
+        code, remedy = "STACK-CONFLICT", "change one of them"
+    elif len(told) > 1:
+        remedy = "change one of them"
+    facts = [one for _, said in told for one in said.facts]
+    if any(rule.code == code and rule.allowable for rule in REFUSALS):
+        remedy += f"; or, knowing better: --allow {code} --reason TEXT"
+    changes = nearest_specs(question, wishes)
+    return _refusal(code, text, wishes, list(dict.fromkeys(facts)), changes, remedy)
+
+
+def _said(question: Question, wishes: Sequence[Wish], code: str) -> list[Said]:
+    """Let a rule speak of the best values that the wishes admit and that it alone forbids.
+
+    Where several GPUs are part of the conflict, it speaks of each.
+    """
+    gpus: list[Wish | None] = [wish for wish in wishes if wish.dim == "gpu"]
+    found = []
+    for rule in REFUSALS:
+        if rule.code != code or not set(rule.dims) <= {wish.dim for wish in question.wishes}:
+            continue
+        for gpu in gpus if "gpu" in rule.dims and gpus else [None]:
+            about = [w for w in wishes if w.dim != "gpu" or w is gpu]
+            domains = [_domain(question, about, dim) for dim in rule.dims]
+            for combination in itertools.product(*domains):
+                if rule.clashes(*combination) and question.instance.possible(
+                    about, values=combination, without=[code, *question.allowed]
+                ):
+                    found.append(rule.says(question.catalogue, *combination))
+                    break
+    return found
+
+
+def _domain(question: Question, wishes: Sequence[Wish], dim: str) -> list[Choice]:
+    about = [wish for wish in (*wishes, *question.wishes) if wish.dim == dim]
+    values: list[Choice] = []
+    for wish in about:
+        values += [c for c in question.instance.admitted(wish) if c not in values]
+        if wish in wishes and dim != "gpu":
+            return values
+    return values or question.instance.dimensions.get(dim, [])
+
+
+def nearest_specs(question: Question, wishes: Iterable[Wish]) -> list[NearestSpec]:
+    """Return single changes after which everything stands, most natural first."""
+    found: list[tuple[tuple[int, int], NearestSpec]] = []
+    for wish in wishes:
+        rank = READINESS.index(wish.key) if wish.key in READINESS else len(READINESS)
+        others = [other for other in question.wishes if other is not wish]
+        for place, change in enumerate(_changes(question, wish, others)):
+            found.append(((place, rank), change))
+    found.sort(key=lambda entry: entry[0])
+    return [change for _, change in found][:MOST_NEAREST]
+
+
+def _changes(question: Question, wish: Wish, others: list[Wish]) -> list[NearestSpec]:
+    """Return up to two values for one wish that work with all the others."""
+    instance, allowed = question.instance, question.allowed
+    if not instance.possible(others, without=allowed):
+        return []
+    if wish.dim == "gpu":
+        return [NearestSpec(key="gpus", value=None, text=f"lock hosts with {wish.value} apart")]
+    changes: list[NearestSpec] = []
+    for choice in sorted(
+        (c for c in instance.dimensions.get(wish.dim, ()) if not wish.admits(c) and not c.named),
+        key=_distance(question, wish),
+    ):
+        change = _change(wish, _like(wish, choice.version))
+        if change in changes:
+            continue
+        if instance.possible(others, values=[choice], without=allowed):
+            changes.append(change)
+            if len(changes) == 2:
+                break
+    if not changes and wish.dim not in ("os", "arch", "packages", "source", "flavour", "driver"):
+        changes.append(NearestSpec(key=wish.key, value=None, text=f"leave out {wish.key}"))
+    return changes
+
+
+def _distance(question: Question, wish: Wish) -> Callable[[Choice], tuple[object, ...]]:
+    """Order values by how far they are from the wish, in steps of what exists; newer first."""
+    known = question.instance.dimensions.get(wish.dim, ())
+    steps = sorted({numbers(choice.version) for choice in known})
+    meant = next((m for m in map(replacement, question.instance.admitted(wish)) if m), wish.value)
+    goal = bisect.bisect_left(steps, numbers(meant))
+    place = {version: index for index, version in enumerate(steps)}
+
+    def distance(choice: Choice) -> tuple[object, ...]:
+        index = place[numbers(choice.version)]
+        return (abs(index - goal), -index)
+
+    return distance
+
+
+def replacement(choice: Choice) -> str | None:
+    """Return the branch that a transitional package of an archive really installs."""
+    for row in choice.archive.values():
+        if row.becomes:
+            return next((part for part in row.becomes.split("-") if part.isdigit()), None)
+    return None
+
+
+def _like(wish: Wish, version: str) -> str:
+    """Return a version with as many parts as the wish was written with: "12.9.1" → "12.9"."""
+    if wish.key == "driver":
+        return version.split(".")[0]
+    parts = wish.value.count(".") + 1 if numbers(wish.value) else 9
+    if wish.dim in ("cuda", "torch", "tensorflow"):
+        parts = max(parts, 2)
+    return ".".join(version.split(".")[:parts])
+
+
+def _change(wish: Wish, value: str) -> NearestSpec:
+    key = "driver.branch" if wish.key == "driver" else wish.key
+    if "." not in key:
+        quoted = f'"{value}"' if numbers(value) else value
+        return NearestSpec(key=key, value=value, text=f"{key}: {quoted}")
+    outer, _, inner = key.partition(".")
+    quoted = f'"{value}"' if numbers(value) else value
+    return NearestSpec(key=key, value=value, text=f"{outer}: {{{inner}: {quoted}}}")
+
+
+def _by_family(wish: Wish, names: list[str]) -> list[str]:
+    family = wish.value.rpartition("-")[0]
+    return [n for n in names if n.startswith(family + "-")] or names
+
+
+def _refusal(
+    code: str,
+    text: str,
+    wishes: Sequence[Wish],
+    facts: list[SpecFact],
+    changes: list[NearestSpec],
+    remedy: str,
+) -> SpecFinding:
+    return SpecFinding(
+        code=code,
+        severity="refused",
+        text=text,
+        wishes=[wish.text for wish in wishes],
+        facts=facts,
+        nearest=changes,
+        remedy=remedy,
+    )
+
+
+def speak(rule: Rule, catalogue: Catalogue, combination: Sequence[Choice]) -> SpecFinding:
+    """Return what a rule says of one combination of values."""
+    said = rule.says(catalogue, *combination)
+    return SpecFinding(
+        code=rule.code,
+        severity=rule.severity,
+        text=said.text,
+        wishes=[],
+        facts=list(said.facts),
+        remedy=said.remedy,
+    )
