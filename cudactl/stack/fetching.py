@@ -29,13 +29,25 @@ class IndexRefused(CudactlError):
     """An index that was reached and cannot be trusted or read. Exit code 3."""
 
 
-@lru_cache(maxsize=1)
-def session() -> requests.Session:
-    """Return the session that all downloads share."""
+def session(index: str = "") -> requests.Session:
+    """Return the session that all downloads share.
+
+    An index in a folder (`index` is a file:// address) gets one that also reads files: no server
+    can then lead another one to this machine's own files.
+    """
+    return _session(index.startswith("file://"))
+
+
+@lru_cache(maxsize=2)
+def _session(reads_files: bool) -> requests.Session:
     made = requests.Session()
     made.headers["User-Agent"] = f"cudactl/{__version__}"
     if _SYSTEM_STORE.is_file():
         made.verify = str(_SYSTEM_STORE)
+    if reads_files:
+        from cudactl.stack.folder_index import FolderAdapter
+
+        made.mount("file://", FolderAdapter())
     return made
 
 

@@ -129,7 +129,7 @@ def wheel_closure(
     queue = [(wish, True) for wish in wishes]
     named = {canonicalize_name(wish.project): wish for wish in wishes}
     kept = (cache or default_cache()) / "metadata"
-    with PyPISimple(endpoint=url, session=session()) as client:
+    with PyPISimple(endpoint=url, session=session(url)) as client:
         while queue:
             wish, top_level = queue.pop(0)
             name = canonicalize_name(wish.project)
@@ -146,7 +146,7 @@ def wheel_closure(
                     why = f"{wish.project} {version} requires it"
                     queue.append((WheelWish(other, "", wish.component, why), False))
         _check_requirements(chosen)
-        return [_locked(name, pick) for name, pick in sorted(chosen.items())]
+        return [_locked(name, pick, url) for name, pick in sorted(chosen.items())]
 
 
 def _best(packages: Sequence[Any], wish: WheelWish, target: WheelTarget) -> tuple[Any, str]:
@@ -241,7 +241,7 @@ def _metadata(client: Any, wheel: Any, url: str, cache: Path) -> str:  # noqa: A
                 raise _unusable(wheel, "its METADATA is not the one that the index lists") from None
         if text is None:
             try:
-                with RemoteZip(wheel.url, session=session(), timeout=TIMEOUT_S) as archive:
+                with RemoteZip(wheel.url, session=session(url), timeout=TIMEOUT_S) as archive:
                     names = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
                     if len(names) != 1:
                         raise _unusable(wheel, "it holds no METADATA")
@@ -276,14 +276,14 @@ def _check_requirements(chosen: dict[str, _Chosen]) -> None:
                 )
 
 
-def _locked(name: str, pick: _Chosen) -> LockedPackage:
+def _locked(name: str, pick: _Chosen, url: str) -> LockedPackage:
     platform = pick.wheel.filename[: -len(".whl")].rsplit("-", 1)[1]
     return LockedPackage(
         name=name,
         version=pick.version,
         arch=platform,
         sha256=_digest(pick.wheel),
-        size=pick.wheel.size if pick.wheel.size is not None else _size(pick.wheel.url),
+        size=pick.wheel.size if pick.wheel.size is not None else _size(pick.wheel.url, url),
         source=NAME,
         component=pick.wish.component,
         filename=pick.wheel.filename,
@@ -305,9 +305,9 @@ def _digest(wheel: Any) -> str:  # noqa: ANN401
     return str(digest)
 
 
-def _size(url: str) -> int:
+def _size(url: str, index: str) -> int:
     with _reachable(url, "its size"):
-        answer = session().head(url, timeout=TIMEOUT_S, allow_redirects=True)
+        answer = session(index).head(url, timeout=TIMEOUT_S, allow_redirects=True)
         answer.raise_for_status()
     length = answer.headers.get("Content-Length", "")
     if not length.isdecimal():

@@ -60,12 +60,12 @@ def _fetch(package: LockedPackage, index: str, cache: Path, say: Callable[[str],
     partial = final.with_name(f".{final.name}.{os.getpid()}")
     digest = hashlib.sha256()
     try:
-        with PyPISimple(endpoint=index, session=session()) as client:
+        with PyPISimple(endpoint=index, session=session(index)) as client:
             page = client.get_project_page(package.name, timeout=TIMEOUT_S)
             url = next((p.url for p in page.packages if p.filename == package.filename), None)
             if url is None:
                 raise _gone(package, index)
-            with session().get(url, stream=True, timeout=TIMEOUT_S) as answer:
+            with session(index).get(url, stream=True, timeout=TIMEOUT_S) as answer:
                 answer.raise_for_status()
                 with partial.open("wb") as sink:
                     for block in answer.iter_content(BLOCK):
