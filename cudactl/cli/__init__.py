@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "provision": ("cudactl.cli.provision", "provision", "Bring hosts to their lock."),
     "certify": ("cudactl.cli.certify", "certify", "Prove that a host carries its lock and works."),
     "gate": ("cudactl.cli.gate", "gate", "Is this machine's last certificate still good?"),
+    "gpu": ("cudactl.cli.gpu", "gpu", "Choose hardware: what each GPU is, and what it can run."),
     "lab": ("cudactl.cli.lab", "lab", "Disposable hosts to try everything on."),
 }
 
