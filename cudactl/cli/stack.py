@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cudactl.cli.app import emit_json, json_option, note, say
+from cudactl.cli.stack_verbs import VERBS
 
 LOCK_FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -120,3 +121,7 @@ def why(package: str, lock_file: Path, as_json: bool) -> None:
         emit_json(found.model_dump(mode="json"))
         return
     say(package_reason(lock, found))
+
+
+for _verb in VERBS:
+    stack.add_command(_verb)

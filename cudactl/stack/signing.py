@@ -59,6 +59,15 @@ class SigningKey:
         return cls.load(home)
 
     @classmethod
+    def import_file(cls, file: Path, home: Path) -> SigningKey:
+        """Read a secret key from `file` into the new folder `home`."""
+        data = file.read_bytes()
+        home.mkdir(mode=0o700, parents=True)
+        with _short_home(home, keep=True) as short:
+            _gpg(short, ["--import"], data)
+        return cls.load(home)
+
+    @classmethod
     def load(cls, home: Path) -> SigningKey:
         """Read the key that `create` left in `home`."""
         with _short_home(home) as short:

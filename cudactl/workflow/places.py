@@ -19,3 +19,9 @@ def wheel_cache() -> Path:
     folder = cache_folder() / "wheels"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def data_folder() -> Path:
+    """Return the folder of what cannot be fetched again, such as keys; not made here."""
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "cudactl"
