@@ -1,21 +1,19 @@
 """The catalogue: what is known of toolkits, drivers, libraries and distributions, row by row.
 
-Data, not code: the rows are CSV files in `cudactl/catalogue/`, each with its source and date. They
-are read once, validated, and never changed. An empty cell means "not known", and stays unknown.
+Data, not code: the rows are CSV files in `cudactl/catalogue/`, each with its source and date, and
+overlays of the site can add to them (`overlays.py`). They are read once and never changed; a
+table's rows are made when somebody first asks for them. An empty cell means "not known", and stays
+unknown.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
-from cudactl.contracts.base import Contract
 from cudactl.stack.facts import (
     ArchiveDriver,
     Component,
@@ -37,13 +35,22 @@ from cudactl.stack.facts import (
     Torch,
     TorchVariant,
 )
+from cudactl.stack.overlays import Overlay, overlaid, overlay_files, read_overlay
+from cudactl.stack.shipped import Cells, shipped
+from cudactl.stack.tables import TABLES as TABLES
+from cudactl.stack.tables import rows_of
 
 
-class Catalogue(Contract):
-    """Everything that is known, oldest first in every table."""
+class Catalogue:
+    """Everything that is known, oldest first in every table.
+
+    `digest` is the hash of the shipped tables; `tables` holds them as they were read.
+    """
 
     hash: str
-    """sha256 over all tables."""
+    """sha256 over all tables and overlays."""
+    overlays: tuple[Overlay, ...]
+    """Overlays that were used; of two that name the same row the later one counts."""
     distributions: tuple[Distribution, ...]
     """Distributions."""
     toolkits: tuple[Toolkit, ...]
@@ -81,10 +88,38 @@ class Catalogue(Contract):
     packages: tuple[PackageMeaning, ...]
     """Package names that mean something else than they say."""
 
+    def __init__(
+        self,
+        digest: str,
+        tables: Mapping[str, str | Cells],
+        overlays: Sequence[Overlay] = (),
+    ) -> None:
+        self.overlays = tuple(overlays)
+        self.tables = tables
+        self.hash = digest
+        if overlays:
+            parts = (digest, *(one.sha256 for one in overlays))
+            self.hash = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    if not TYPE_CHECKING:  # a checker must see the tables above, not any name
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+            """Make a table's rows, the first time that somebody asks for them."""
+            if name not in TABLES:
+                raise AttributeError(f"the catalogue has no table {name!r}")
+            rows = overlaid(name, rows_of(name, self.tables[name]), self.overlays)
+            self.__dict__[name] = rows
+            return rows
+
     @cached_property
     def day(self) -> str:
         """The day the newest row was collected; ends of life are judged by it."""
         return max(row.date for row in (*self.drivers, *self.toolkits))
+
+    def table(self, name: str) -> tuple[Row, ...]:
+        """Return a table by its name."""
+        rows: tuple[Row, ...] = getattr(self, name)
+        return rows
 
     def distribution(self, name: str) -> Distribution:
         """Return the distribution that specs call `name`."""
@@ -99,38 +134,21 @@ class Catalogue(Contract):
         return next((row for row in self.drivers if row.branch == name), None)
 
 
-TABLES: dict[str, type[Row]] = {
-    "distributions": Distribution,
-    "toolkits": Toolkit,
-    "components": Component,
-    "cudnn": Cudnn,
-    "tensorrt": TensorRT,
-    "tensorrt_rtx": TensorRTRtx,
-    "nccl": Nccl,
-    "container_toolkit": ContainerToolkit,
-    "drivers": DriverBranch,
-    "driver_releases": DriverRelease,
-    "archive_drivers": ArchiveDriver,
-    "kernels": Kernel,
-    "dcgm": Dcgm,
-    "torch": Torch,
-    "torch_variants": TorchVariant,
-    "tensorflow": Tensorflow,
-    "gpus": Gpu,
-    "packages": PackageMeaning,
-}
+def assemble(overlay_paths: Sequence[Path] = ()) -> Catalogue:
+    """Return the shipped catalogue with these overlays over it.
+
+    Raises:
+        UsageError: OVERLAY-….
+    """
+    digest, tables = shipped()
+    return Catalogue(digest, tables, [read_overlay(path) for path in overlay_paths])
 
 
 @lru_cache(maxsize=1)
 def load_catalogue() -> Catalogue:
-    """Read the catalogue that came with cudactl; later calls return the same object."""
-    folder = files("cudactl") / "catalogue"
-    digest = hashlib.sha256()
-    tables: dict[str, Any] = {}
-    for name, model in TABLES.items():
-        data = (folder / f"{name}.csv").read_bytes()
-        digest.update(f"{name} {len(data)}\n".encode() + data)
-        rows = list(csv.DictReader(io.StringIO(data.decode())))
-        tables[name] = TypeAdapter(tuple[model, ...]).validate_python(rows)  # type: ignore[valid-type]
-    # Validated row by row above.
-    return Catalogue.model_construct(hash=digest.hexdigest(), **tables)
+    """Return the catalogue of this machine; later calls return the same object.
+
+    Raises:
+        UsageError: OVERLAY-…, for an overlay that cannot be read.
+    """
+    return assemble(overlay_files())

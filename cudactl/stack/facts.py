@@ -6,29 +6,13 @@ disagree: the cell holds the better founded claim, and `notes` says what the oth
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator
-
-from cudactl.contracts.base import Contract
 from cudactl.contracts.spec import OsName
+from cudactl.stack.row import Known, Names, Unknown, Words
+from cudactl.stack.row import Row as Row
 
-Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v.split()))]
-Names = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda v: tuple(part.strip() for part in v.split(";") if part.strip())),
-]
-Unknown = Annotated[str | None, BeforeValidator(lambda v: v or None)]
 Flavour = Literal["open", "proprietary"]
-
-
-class Row(Contract):
-    """One fact."""
-
-    date: str
-    """Day it was collected, ISO 8601."""
-    source: str
-    """Where it was read."""
 
 
 class Distribution(Row):
@@ -36,23 +20,23 @@ class Distribution(Row):
 
     name: OsName
     """Name in specs."""
-    codename: str
+    codename: Known
     """Distribution's code name."""
     family: Literal["ubuntu", "debian"]
     """Whose package names NVIDIA follows in it."""
-    repository: str
+    repository: Known
     """Folder below NVIDIA's repositories."""
-    key_file: str
+    key_file: Known
     """Name of the key file in that folder."""
-    fingerprint: str
+    fingerprint: Known
     """Full fingerprint of the key that must have signed the index."""
-    first_toolkit: str
+    first_toolkit: Known
     """First CUDA minor in that repository."""
-    glibc: str
+    glibc: Known
     """C library."""
-    gcc: str
+    gcc: Known
     """Default compiler."""
-    python: str
+    python: Known
     """Interpreter tag of the distribution's Python."""
     kernel: Unknown
     """Kernel release of the first installation media, e.g. "6.8.0-31"."""
@@ -67,13 +51,13 @@ class Distribution(Row):
 class Toolkit(Row):
     """A CUDA toolkit release."""
 
-    version: str
+    version: Known
     """Three-part version."""
     released: Unknown
     """Day of the release."""
     driver_full: Unknown
     """Least driver for all of its features (Linux)."""
-    driver_minor: str
+    driver_minor: Known
     """Least driver with minor-version compatibility (Linux)."""
     sm: Words
     """Compute capabilities that its compiler targets, without the dot."""
@@ -102,11 +86,11 @@ class Toolkit(Row):
 class Component(Row):
     """One part of a toolkit release, with its version as wheel and as Debian package."""
 
-    toolkit: str
+    toolkit: Known
     """Toolkit release."""
-    wheel: str
+    wheel: Known
     """Wheel project."""
-    version: str
+    version: Known
     """Upstream version."""
     apt: str
     """Debian package; empty where there is none."""
@@ -117,7 +101,7 @@ class Component(Row):
 class Cudnn(Row):
     """A cuDNN release."""
 
-    version: str
+    version: Known
     """Four-part version."""
     cuda_majors: Words
     """CUDA majors it is built for."""
@@ -134,7 +118,7 @@ class Cudnn(Row):
 class TensorRT(Row):
     """A TensorRT release."""
 
-    version: str
+    version: Known
     """Four-part version (three where only the wheel index was seen)."""
     built_for_cuda: Words
     """CUDA minors it is built for; a 12.x build serves all of CUDA 12."""
@@ -155,7 +139,7 @@ class TensorRT(Row):
 class TensorRTRtx(Row):
     """A TensorRT for RTX release."""
 
-    version: str
+    version: Known
     """Four-part version."""
     cuda_majors: Words
     """CUDA majors it is built for."""
@@ -168,7 +152,7 @@ class TensorRTRtx(Row):
 class Nccl(Row):
     """An NCCL release."""
 
-    version: str
+    version: Known
     """Three-part version."""
     built_for_cuda: Words
     """CUDA minors it is built for."""
@@ -181,7 +165,7 @@ class Nccl(Row):
 class ContainerToolkit(Row):
     """An NVIDIA container toolkit release."""
 
-    version: str
+    version: Known
     """Three-part version."""
     notes: str
     """Remarks."""
@@ -190,7 +174,7 @@ class ContainerToolkit(Row):
 class DriverBranch(Row):
     """A driver branch."""
 
-    branch: str
+    branch: Known
     """First number of its versions."""
     kind: Literal["LTS", "PB", "NFB", ""]
     """Long-term support, production, new feature; empty: not known."""
@@ -219,7 +203,7 @@ class DriverBranch(Row):
 class DriverRelease(Row):
     """A driver version."""
 
-    version: str
+    version: Known
     """Version."""
     released: Unknown
     """Day of the release."""
@@ -230,13 +214,13 @@ class ArchiveDriver(Row):
 
     os: OsName
     """Distribution."""
-    branch: str
+    branch: Known
     """Branch in the package's name."""
     variant: Literal["open", "proprietary", "server-open", "server-proprietary"]
     """Kernel module flavour, and whether it is the server's series."""
-    package: str
+    package: Known
     """Package name, e.g. "nvidia-driver-580-open"."""
-    version: str
+    version: Known
     """Debian version in the newest pocket seen."""
     becomes: Unknown
     """Package that it really installs in the end, where it is transitional."""
@@ -247,9 +231,9 @@ class Kernel(Row):
 
     os: OsName
     """Distribution."""
-    series: str
+    series: Known
     """Kernel series, e.g. "6.8"."""
-    flavour: str
+    flavour: Known
     """Kernel flavour, e.g. "generic"."""
     branches: Words
     """Driver branches that modules are published for."""
@@ -258,7 +242,7 @@ class Kernel(Row):
 class Torch(Row):
     """A PyTorch release as the package index serves it by default."""
 
-    version: str
+    version: Known
     """Three-part version."""
     released: Unknown
     """Day of the release."""
@@ -281,9 +265,9 @@ class Torch(Row):
 class TorchVariant(Row):
     """A build of PyTorch on its own index for one CUDA minor."""
 
-    version: str
+    version: Known
     """PyTorch version, without the local part."""
-    cuda: str
+    cuda: Known
     """CUDA minor ("13.0"); builds for the processor are left out."""
     cudnn: Unknown
     """cuDNN it was built with."""
@@ -302,7 +286,7 @@ class TorchVariant(Row):
 class Tensorflow(Row):
     """A TensorFlow release."""
 
-    version: str
+    version: Known
     """Three-part version."""
     released: Unknown
     """Day of the release."""
@@ -325,7 +309,7 @@ class Tensorflow(Row):
 class Dcgm(Row):
     """A DCGM release."""
 
-    version: str
+    version: Known
     """Three-part version."""
     epoch: str
     """Debian epoch, e.g. "1"; empty: none."""
@@ -338,7 +322,7 @@ class Dcgm(Row):
 class Gpu(Row):
     """A GPU, with what its stack depends on and what its data sheet says (dense rates)."""
 
-    name: str
+    name: Known
     """Catalogue name, e.g. "H100 SXM5 80GB"."""
     aliases: Names
     """Other names that people write; one that covers several rows means all of them."""
@@ -346,9 +330,9 @@ class Gpu(Row):
     """Board, e.g. "SXM5" or "PCIe"."""
     pci_ids: Words
     """PCI device ids, hexadecimal, lower case."""
-    architecture: str
+    architecture: Known
     """E.g. "Hopper"."""
-    cc: str
+    cc: Known
     """Compute capability, e.g. "9.0"."""
     data_centre: Literal["yes", "no"]
     """Whether forward compatibility packages serve it."""
@@ -356,7 +340,7 @@ class Gpu(Row):
     """Whether its usual boards need the fabric manager."""
     open_module: Literal["unsupported", "supported", "required"]
     """Whether the open kernel module drives it."""
-    first_toolkit: str
+    first_toolkit: Known
     """First CUDA minor whose compiler targets it."""
     first_driver: Unknown
     """First driver known to drive it."""
@@ -395,13 +379,13 @@ class Gpu(Row):
 class PackageMeaning(Row):
     """A package name that means something else than it says, or that no repository has."""
 
-    pattern: str
+    pattern: Known
     """Names, as a regular expression that must match whole."""
-    code: str
+    code: Known
     """Stable code, e.g. "PKG-PULLS-DRIVER"."""
-    where: str
+    where: Known
     """Which repository: "nvidia", "ubuntu", "pypi"."""
-    means: str
+    means: Known
     """What it really does, one sentence."""
-    instead: str
+    instead: Known
     """What cudactl takes, or what to write."""
