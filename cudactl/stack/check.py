@@ -40,15 +40,21 @@ def check_spec(
         catalogue: Facts; the one that came with cudactl where none is given.
         allowed: Refusals that are overridden, with reasons.
     """
-    catalogue = catalogue or load_catalogue()
-    question = Question(
+    return judge(catalogue_question(spec, catalogue or load_catalogue(), allowed), allowed)
+
+
+def catalogue_question(
+    spec: StackSpec, catalogue: Catalogue, allowed: Sequence[Allowance] = ()
+) -> Question:
+    """Return the question that asks a wish of the whole catalogue."""
+    shared = catalogue is load_catalogue()
+    return Question(
         spec,
         catalogue,
         wishes_of(spec, catalogue),
-        _shared_instance(catalogue.hash) if catalogue is load_catalogue() else _instance(catalogue),
+        _shared_instance(catalogue.hash) if shared else _instance(catalogue),
         tuple(allowance.code for allowance in allowed),
     )
-    return judge(question, allowed)
 
 
 def judge(question: Question, allowed: Sequence[Allowance] = ()) -> SpecVerdict:

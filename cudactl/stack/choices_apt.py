@@ -1,8 +1,8 @@
-"""From a wish to package names and exact versions in one apt index.
+"""From a solved stack to package names and exact versions in one apt index.
 
-Each component chooses its version here, and pins every package of its family to it: NVIDIA's
-packages ask for each other with `>=`, so whatever is left open floats to the newest. The names are
-the ones of NVIDIA's repositories for Ubuntu and Debian.
+The solver chose the versions; here every package of a component's family is pinned to them:
+NVIDIA's packages ask for each other with `>=`, so whatever is left open floats to the newest. The
+names are the ones of NVIDIA's repositories for Ubuntu and Debian.
 """
 
 from __future__ import annotations
@@ -13,20 +13,29 @@ from dataclasses import dataclass, field
 
 from cudactl.contracts.lock import Component
 from cudactl.contracts.spec import StackSpec
+from cudactl.stack.availability import (
+    BUILD,
+    CONTAINER_TOOLKIT,
+    DCGM,
+    cudnn_package,
+    toolkit_package,
+)
 from cudactl.stack.catalogue import Catalogue
 from cudactl.stack.closure import AptWish, Pin, Pins, not_in_index
 from cudactl.stack.facts import Toolkit
 from cudactl.stack.index_apt import AptIndex
 from cudactl.stack.packages import Package, upstream
-from cudactl.stack.refusals import Ruling
-from cudactl.stack.rules import Prospects, serves
-from cudactl.stack.versions import admits
+from cudactl.stack.solver.constraints.driver import newest_cuda
+from cudactl.stack.solver.constraints.libraries import serves
+from cudactl.stack.solver.dimensions import Choice
+from cudactl.stack.solver.solving import Solution
+from cudactl.stack.versions import numbers
 
-_BUILD = re.compile(r"\+cuda([0-9]+\.[0-9]+)$")
 _TENSORRT = re.compile(r"(tensorrt|libnvinfer|libnvonnxparsers|libnvparsers|python3-libnvinfer)")
 _CUDNN = re.compile(r"(libcudnn|cudnn)[0-9]")
+_DCGM = re.compile(r"datacenter-gpu-manager-4-")
 _CONTAINER_TOOLKIT = (
-    "nvidia-container-toolkit",
+    CONTAINER_TOOLKIT,
     "nvidia-container-toolkit-base",
     "libnvidia-container-tools",
     "libnvidia-container1",
@@ -35,7 +44,7 @@ _CONTAINER_TOOLKIT = (
 
 @dataclass
 class AptChoices:
-    """What has been chosen so far."""
+    """Which packages are asked for by name, and what is pinned."""
 
     index: AptIndex
     wishes: list[AptWish] = field(default_factory=list)
@@ -60,43 +69,41 @@ class AptChoices:
                 self.exact[name] = Pin(max(members).version, why)
 
 
-def choose_cuda(
-    choices: AptChoices, spec: StackSpec, prospects: Prospects, catalogue: Catalogue, ruling: Ruling
-) -> Toolkit:
-    """Choose the newest toolkit release that the index has, and pin its parts."""
-    chosen: Toolkit | None = None
-    there: list[Package] = []
-    for toolkit in prospects.toolkits:
-        versions = choices.index.versions(f"cuda-toolkit-{_dashed(toolkit)}")
-        there += versions
-        if any(upstream(p.version) == toolkit.version for p in versions):
-            chosen = toolkit
-            break
-    if chosen is None:
-        raise not_in_index(choices.index, f"cuda-toolkit for CUDA {spec.cuda}", there)
-    name = f"cuda-toolkit-{_dashed(chosen)}"
-    released = f"what CUDA {chosen.version} was released with"
-    version = next(
-        p.version for p in choices.index.versions(name) if upstream(p.version) == chosen.version
-    )
-    newest = choices.index.versions(name)[0].version
-    if not any(row.version == upstream(newest) for row in catalogue.toolkits):
-        ruling.note(
-            f"the index has {name} {newest}, which the catalogue of {catalogue.day} does not know"
-        )
-    choices.released = chosen.version
-    choices.exact[name] = Pin(version, f"CUDA {spec.cuda} means {chosen.version} here")
-    for part in catalogue.components_of(chosen.version):
+def choose_libraries(
+    choices: AptChoices, spec: StackSpec, solution: Solution, catalogue: Catalogue
+) -> None:
+    """Ask for everything of a solved stack but its driver, and pin it."""
+    cuda = solution.get("cuda")
+    if cuda is not None:
+        _toolkit(choices, spec, cuda, catalogue)
+        for dim, ask in (("cudnn", _cudnn), ("tensorrt", _tensorrt), ("nccl", _nccl)):
+            if dim in solution:
+                ask(choices, spec, solution[dim], cuda.row)
+    if "container_toolkit" in solution:
+        _container_toolkit(choices, spec, solution["container_toolkit"])
+    if "dcgm" in solution:
+        _dcgm(choices, spec, solution, catalogue)
+
+
+def _toolkit(choices: AptChoices, spec: StackSpec, cuda: Choice, catalogue: Catalogue) -> None:
+    """Ask for a toolkit release, and pin its parts to what it was released with."""
+    toolkit: Toolkit = cuda.row
+    name, dashed = toolkit_package(cuda), toolkit.minor.replace(".", "-")
+    versions = choices.index.versions(name)
+    version = next(p.version for p in versions if upstream(p.version) == toolkit.version)
+    released = f"what CUDA {toolkit.version} was released with"
+    choices.released = toolkit.version
+    choices.exact[name] = Pin(version, f"CUDA {spec.cuda} means {toolkit.version} here")
+    for part in catalogue.components_of(toolkit.version):
         if not part.apt:
             continue
         choices.exact[part.apt] = Pin(part.apt_version, released)
-        for other in _companions(part.apt, _dashed(chosen)):
+        for other in _companions(part.apt, dashed):
             # Named by pattern and not by the catalogue, so pinned only where the index agrees.
             if any(p.version == part.apt_version for p in choices.index.versions(other)):
                 choices.exact[other] = Pin(part.apt_version, released)
     choices.wish("cuda", [name], f"the spec asks for cuda {spec.cuda}")
-    choices.resolved["cuda"] = chosen.version
-    return chosen
+    choices.resolved["cuda"] = toolkit.version
 
 
 def _companions(package: str, dashed: str) -> list[str]:
@@ -110,108 +117,95 @@ def _companions(package: str, dashed: str) -> list[str]:
     return [package.removesuffix(f"-{dashed}") + f"-dev-{dashed}"]
 
 
-def choose_cudnn(choices: AptChoices, spec: StackSpec, toolkit: Toolkit) -> None:
-    """Choose cuDNN: 9 has the CUDA major in its names, 8 in its versions."""
-    prefix = str(spec.cudnn)
-    nine = f"libcudnn9-cuda-{toolkit.major}"
-    candidates = [*choices.index.versions(nine), *choices.index.versions("libcudnn8")]
-    fitting = [
+def _cudnn(choices: AptChoices, spec: StackSpec, cudnn: Choice, toolkit: Toolkit) -> None:
+    """Ask for cuDNN: 9 has the CUDA major in its names, 8 in its versions."""
+    version = cudnn.version
+    nine = numbers(version)[0] >= 9
+    if nine:
+        name = cudnn_package(toolkit.major)
+        names = [name, *(name.replace("9-", f"9-{part}-", 1) for part in ("dev", "headers"))]
+    else:
+        names = ["libcudnn8", "libcudnn8-dev"]
+    best = next(
         p
-        for p in candidates
-        if admits(prefix, upstream(p.version)) and (p.name == nine or _same_major(p, toolkit))
-    ]
-    if not fitting:
-        raise not_in_index(choices.index, f"cuDNN {prefix} for CUDA {toolkit.major}", candidates)
-    best = fitting[0]
-    version = upstream(best.version)
+        for p in choices.index.versions(names[0])
+        if upstream(p.version) == version and (nine or _same_major(p, toolkit))
+    )
 
     def member(package: Package) -> bool:
         if not _CUDNN.match(package.name):
             return False
-        return package.version == best.version or (
-            # cuDNN 9's metapackages have other version texts, so only 9 is compared by upstream.
-            best.name == nine and upstream(package.version) == version
-        )
+        # cuDNN 9's metapackages have other version texts, so only 9 is compared by upstream.
+        return package.version == best.version or (nine and upstream(package.version) == version)
 
     choices.pin_family(member, f"the whole of cuDNN at {version}")
-    names = (
-        [nine, f"libcudnn9-dev-cuda-{toolkit.major}", f"libcudnn9-headers-cuda-{toolkit.major}"]
-        if best.name == nine
-        else ["libcudnn8", "libcudnn8-dev"]
-    )
-    choices.wish("cudnn", names, f"the spec asks for cudnn {prefix}")
+    choices.wish("cudnn", names, f"the spec asks for cudnn {spec.cudnn}")
     choices.resolved["cudnn"] = version
 
 
-def choose_tensorrt(choices: AptChoices, spec: StackSpec, toolkit: Toolkit, ruling: Ruling) -> None:
-    """Choose TensorRT: one version and one CUDA build for everything with a shared name."""
-    prefix = str(spec.tensorrt)
-    best = _built(choices, "tensorrt", prefix, toolkit, ruling.allows("STACK-TENSORRT-CUDA"))
+def _tensorrt(choices: AptChoices, spec: StackSpec, tensorrt: Choice, toolkit: Toolkit) -> None:
+    """Ask for TensorRT: one version and one CUDA build for everything with a shared name."""
+    best = _build(choices, "tensorrt", tensorrt, toolkit)
     choices.pin_family(
         lambda p: _TENSORRT.match(p.name) is not None and p.version == best.version,
         f"the whole of TensorRT at {best.version}",
     )
-    choices.wish("tensorrt", ["tensorrt"], f"the spec asks for tensorrt {prefix}")
-    choices.resolved["tensorrt"] = upstream(best.version)
+    choices.wish("tensorrt", ["tensorrt"], f"the spec asks for tensorrt {spec.tensorrt}")
+    choices.resolved["tensorrt"] = tensorrt.version
 
 
-def choose_nccl(choices: AptChoices, spec: StackSpec, toolkit: Toolkit) -> None:
-    """Choose NCCL: library and headers at one version and one CUDA build."""
-    prefix = str(spec.nccl)
-    best = _built(choices, "libnccl2", prefix, toolkit, False)
+def _nccl(choices: AptChoices, spec: StackSpec, nccl: Choice, toolkit: Toolkit) -> None:
+    """Ask for NCCL: library and headers at one version and one CUDA build."""
+    best = _build(choices, "libnccl2", nccl, toolkit)
+    names = ("libnccl2", "libnccl-dev")
     choices.pin_family(
-        lambda p: p.name in ("libnccl2", "libnccl-dev") and p.version == best.version,
+        lambda p: p.name in names and p.version == best.version,
         f"NCCL's packages at {best.version}",
     )
-    choices.wish("nccl", ["libnccl2", "libnccl-dev"], f"the spec asks for nccl {prefix}")
-    choices.resolved["nccl"] = upstream(best.version)
+    choices.wish("nccl", names, f"the spec asks for nccl {spec.nccl}")
+    choices.resolved["nccl"] = nccl.version
 
 
-def choose_container_toolkit(choices: AptChoices, spec: StackSpec) -> None:
-    """Choose the container toolkit: four packages joined by `=`."""
-    prefix = str(spec.container_toolkit)
-    versions = choices.index.versions(_CONTAINER_TOOLKIT[0])
-    fitting = [p for p in versions if admits(prefix, upstream(p.version))]
-    if not fitting:
-        raise not_in_index(choices.index, f"{_CONTAINER_TOOLKIT[0]} {prefix}", versions)
-    best = fitting[0]
+def _container_toolkit(choices: AptChoices, spec: StackSpec, toolkit: Choice) -> None:
+    """Ask for the container toolkit: four packages joined by `=`."""
     choices.pin_family(
-        lambda p: p.name in _CONTAINER_TOOLKIT and p.version == best.version,
-        f"the container toolkit's four packages at {best.version}",
+        lambda p: p.name in _CONTAINER_TOOLKIT and upstream(p.version) == toolkit.version,
+        f"the container toolkit's four packages at {toolkit.version}",
     )
-    why = f"the spec asks for container_toolkit {prefix}"
+    why = f"the spec asks for container_toolkit {spec.container_toolkit}"
     choices.wish("container_toolkit", _CONTAINER_TOOLKIT[:1], why)
-    choices.resolved["container_toolkit"] = upstream(best.version)
+    choices.resolved["container_toolkit"] = toolkit.version
 
 
-def _built(
-    choices: AptChoices, name: str, prefix: str, toolkit: Toolkit, any_build: bool
-) -> Package:
-    """Return the newest version of `name` with a build that works beside the toolkit.
+def _dcgm(choices: AptChoices, spec: StackSpec, solution: Solution, catalogue: Catalogue) -> None:
+    """Ask for DCGM and its part for the CUDA major that the driver knows."""
+    dcgm = solution["dcgm"]
+    driver, cuda = solution.get("driver"), solution.get("cuda")
+    known = newest_cuda(driver.version, catalogue) if driver is not None else None
+    major = (known or (cuda.version if cuda is not None else "13")).split(".")[0]
+    names = [DCGM, f"datacenter-gpu-manager-4-cuda{major}"]
+    choices.pin_family(
+        lambda p: _DCGM.match(p.name) is not None and upstream(p.version) == dcgm.version,
+        f"DCGM's packages at {dcgm.version}",
+    )
+    for name in names:
+        if name not in choices.exact:
+            raise not_in_index(
+                choices.index, f"{name} {dcgm.version}", choices.index.versions(name)
+            )
+    choices.wish("dcgm", names, f"the spec asks for dcgm {spec.dcgm}")
+    choices.resolved["dcgm"] = dcgm.version
 
-    Of one version the build for the newest CUDA that still fits is taken.
-    """
-    versions = choices.index.versions(name)
-    wished = [p for p in versions if admits(prefix, upstream(p.version))]
-    fitting = [
-        p
-        for p in wished
-        if (build := _BUILD.search(p.version)) is not None
-        and (serves(build.group(1), toolkit) or any_build)
-    ]
-    if not fitting:
-        raise not_in_index(
-            choices.index,
-            f"{name} {prefix} that is built for CUDA {toolkit.minor}",
-            wished or versions,
-        )
-    return fitting[0]
+
+def _build(choices: AptChoices, name: str, library: Choice, toolkit: Toolkit) -> Package:
+    """Return the package of a library's version with the build for the newest CUDA that fits."""
+    versions = [p for p in choices.index.versions(name) if upstream(p.version) == library.version]
+    built = [(p, BUILD.search(p.version)) for p in versions]
+    fitting = [p for p, build in built if build is not None and serves(build.group(1), toolkit)]
+    # Where the solver was told to look away (--allow), any build has to do.
+    return (fitting or versions)[0]
 
 
 def _same_major(package: Package, toolkit: Toolkit) -> bool:
-    build = _BUILD.search(package.version)
+    build = BUILD.search(package.version)
     return build is not None and build.group(1).split(".")[0] == toolkit.major
-
-
-def _dashed(toolkit: Toolkit) -> str:
-    return toolkit.minor.replace(".", "-")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cudactl.contracts.lock import LockSource, LockTarget, StackLock
+from cudactl.contracts.lock import Allowance, LockSource, LockTarget, StackLock
 from cudactl.contracts.spec import StackSpec
 from cudactl.stack.catalogue import Catalogue
 from cudactl.stack.facts import Toolkit
 from cudactl.stack.fetching import without_password
 from cudactl.stack.index_wheels import WheelTarget, WheelWish, wheel_closure
-from cudactl.stack.refusals import Ruling, StackRefused, listed
-from cudactl.stack.rules import Prospects
+from cudactl.stack.refusals import StackRefused
+from cudactl.stack.solver.solving import Solution
 from cudactl.stack.specfile import spec_hash
+from cudactl.stack.versions import admits, numbers
 from cudactl.stack.wheel_source import DEFAULT_INDEX, NAME, index_url
 
 MACHINE = {"x86_64": "x86_64", "sbsa": "aarch64"}
@@ -27,41 +28,44 @@ TOOLKIT_PROJECTS = (
 
 def lock_wheels(
     spec: StackSpec,
-    open_questions: Prospects,
+    solution: Solution,
     catalogue: Catalogue,
-    ruling: Ruling,
+    allowed: list[Allowance],
     cache: Path,
 ) -> StackLock:
     """Return the lock of a wheel stack.
 
     Raises:
-        StackRefused: STACK-NO-WHEELS.
+        StackRefused: STACK-EMPTY.
         WheelIndexError: WHEEL-…
         UnreachableError: INDEX-UNREACHABLE.
     """
-    distribution = open_questions.distribution
-    toolkit = _toolkit(open_questions.toolkits, catalogue)
+    if "cuda" not in solution:
+        raise StackRefused(
+            "STACK-EMPTY",
+            "the spec names nothing that comes as wheels",
+            expected="cuda, and what goes with it",
+            remedy='add a line such as: cuda: "13.0"',
+        )
+    distribution = catalogue.distribution(spec.os)
+    toolkit: Toolkit = solution["cuda"].row
     glibc = distribution.glibc.split(".")
     target = WheelTarget(distribution.python, (int(glibc[0]), int(glibc[1])), MACHINE[spec.arch])
     url = index_url(spec)
-    packages = wheel_closure(_wishes(spec, toolkit, catalogue), target, url, cache)
+    packages = wheel_closure(_wishes(spec, toolkit, solution, catalogue), target, url, cache)
     of = {package.name: package.version for package in packages}
     resolved = {"cuda": toolkit.version}
     for component, project in _projects(spec, toolkit).items():
         resolved[component] = of[project[0]]
     if spec.driver is not None and spec.driver.branch == "preinstalled":
         resolved["driver"] = "preinstalled"
-    ruling.note(
-        f"wheels bring no driver: to run, CUDA {toolkit.version} needs {toolkit.driver_minor} or "
-        "later on the host"
-    )
     return StackLock.model_validate(
         {
             "spec": spec,
             "spec_hash": spec_hash(spec),
             "catalogue_hash": catalogue.hash,
             "target": LockTarget(
-                os=spec.os, arch=spec.arch, packages="wheels", python=distribution.python
+                os=distribution.name, arch=spec.arch, packages="wheels", python=distribution.python
             ),
             "resolved": dict(sorted(resolved.items())),
             "sources": [
@@ -73,22 +77,8 @@ def lock_wheels(
                 )
             ],
             "packages": packages,
-            "allowed": ruling.used,
+            "allowed": allowed,
         }
-    )
-
-
-def _toolkit(toolkits: tuple[Toolkit, ...], catalogue: Catalogue) -> Toolkit:
-    """Return the newest toolkit whose parts the catalogue knows."""
-    for toolkit in toolkits:
-        if catalogue.components_of(toolkit.version):
-            return toolkit
-    known = dict.fromkeys(row.toolkit for row in catalogue.components)
-    raise StackRefused(
-        "STACK-NO-WHEELS",
-        f"the catalogue does not know which wheels CUDA {toolkits[0].version} consists of",
-        expected=f"one of {listed(reversed(list(known)))}",
-        remedy="choose one of these, or packages: apt",
     )
 
 
@@ -104,7 +94,9 @@ def _projects(spec: StackSpec, toolkit: Toolkit) -> dict[str, tuple[str, ...]]:
     return {key: projects for key, projects in every.items() if getattr(spec, key) is not None}
 
 
-def _wishes(spec: StackSpec, toolkit: Toolkit, catalogue: Catalogue) -> list[WheelWish]:
+def _wishes(
+    spec: StackSpec, toolkit: Toolkit, solution: Solution, catalogue: Catalogue
+) -> list[WheelWish]:
     wishes = []
     for part in catalogue.components_of(toolkit.version):
         if part.wheel.removesuffix(f"-cu{toolkit.major}") in TOOLKIT_PROJECTS:
@@ -114,10 +106,20 @@ def _wishes(spec: StackSpec, toolkit: Toolkit, catalogue: Catalogue) -> list[Whe
             )
             wishes.append(WheelWish(part.wheel, part.version, "cuda", why))
     for component, projects in _projects(spec, toolkit).items():
-        prefix = str(getattr(spec, component))
-        why = f"the spec asks for {component} {prefix}; the newest that fits"
+        prefix, fits = str(getattr(spec, component)), "the newest that fits"
+        chosen = solution[component].version
+        if chosen != _newest_known(catalogue, component, prefix):
+            # Facts rule newer ones out; where they do not, the index may have newer still.
+            prefix, fits = chosen, f"{chosen} is the newest that stands with the rest"
+        why = f"the spec asks for {component} {getattr(spec, component)}; {fits}"
         wishes += [
             WheelWish(project, prefix, component, why)  # type: ignore[arg-type]
             for project in projects
         ]
     return wishes
+
+
+def _newest_known(catalogue: Catalogue, component: str, prefix: str) -> str:
+    versions = (row.version for row in getattr(catalogue, component))
+    newest: str = max((v for v in versions if admits(prefix, v)), key=numbers)
+    return newest

@@ -1,6 +1,7 @@
-"""From a wish to a lock: the catalogue's rules, one verified index, choices, closure.
+"""From a wish to a lock: the catalogue's verdict, one verified index, the solver, the closure.
 
-The same spec, catalogue and index give the same bytes.
+The catalogue is asked first, since it needs no network; then the same question is put to what the
+index has. The same spec, catalogue and index give the same bytes.
 """
 
 from __future__ import annotations
@@ -8,35 +9,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cudactl.contracts.lock import (
-    Allowance,
-    LockedPackage,
-    LockSource,
-    LockTarget,
-    StackLock,
-)
+from cudactl.contracts.lock import Allowance, LockedPackage, LockSource, LockTarget, StackLock
 from cudactl.contracts.spec import StackSpec
+from cudactl.contracts.verdict import SpecFinding
+from cudactl.stack.availability import index_dimensions
 from cudactl.stack.catalogue import Catalogue, load_catalogue
-from cudactl.stack.choices_apt import (
-    AptChoices,
-    choose_container_toolkit,
-    choose_cuda,
-    choose_cudnn,
-    choose_nccl,
-    choose_tensorrt,
-)
+from cudactl.stack.check import answer, catalogue_question, flags
+from cudactl.stack.choices_apt import AptChoices, choose_libraries
 from cudactl.stack.choices_driver import choose_driver
 from cudactl.stack.closure import Closure, close
 from cudactl.stack.facts import Distribution, Flavour
 from cudactl.stack.fetching import default_cache, without_password
+from cudactl.stack.gpus import find_gpus
 from cudactl.stack.index_apt import AptIndex, IndexSource, fetch_index
-from cudactl.stack.refusals import Ruling, StackRefused
-from cudactl.stack.rules import Prospects, prospects
+from cudactl.stack.refusals import StackRefused, check_allowances
+from cudactl.stack.solver.constraints import ALLOWABLE
+from cudactl.stack.solver.instance import Instance
+from cudactl.stack.solver.solving import Question
+from cudactl.stack.solver.wishes import wishes_of
 from cudactl.stack.specfile import spec_hash
 
 VENDOR = "https://developer.download.nvidia.com/compute/cuda/repos/"
 DEBIAN_ARCH = {"x86_64": "amd64", "sbsa": "arm64"}
 SOURCE = "nvidia"
+INDEX_KNOWS_MORE = ("STACK-UNKNOWN-VERSION",)
+"""Refusals of the catalogue alone that an index may overrule: it can have newer versions."""
 
 
 def lock_stack(
@@ -60,20 +57,81 @@ def lock_stack(
         UnreachableError: INDEX-UNREACHABLE.
         UsageError: MIRROR-KEY-…, STACK-NOT-ALLOWABLE.
     """
+    check_allowances(allowed, ALLOWABLE)
+    _supported(spec)
     catalogue = load_catalogue()
-    ruling = Ruling(allowed)
-    open_questions = prospects(spec, catalogue, ruling)
+    question = catalogue_question(spec, catalogue, allowed)
+    findings, solution = answer(question)
+    if solution is None and (
+        spec.packages == "wheels" or any(f.code not in INDEX_KNOWS_MORE for f in findings)
+    ):
+        raise StackRefused.because(findings)
     if spec.packages == "wheels":
         from cudactl.stack.choices_wheels import lock_wheels
 
-        lock = lock_wheels(spec, open_questions, catalogue, ruling, cache or default_cache())
+        assert solution is not None
+        said = flags(question, solution, allowed)
+        lock = lock_wheels(
+            spec, solution, catalogue, _used(said, allowed), cache or default_cache()
+        )
     else:
-        source = apt_source(spec, open_questions.distribution, folder)
-        index = fetch_index(source, cache or default_cache())
-        lock = lock_apt(spec, index, open_questions, catalogue, ruling)
-    for code in ruling.unused():
-        ruling.note(f"--allow {code} was not needed and is not written into the lock")
-    return lock, ruling.notes
+        distribution = catalogue.distribution(spec.os)
+        index = fetch_index(apt_source(spec, distribution, folder), cache or default_cache())
+        lock, said = lock_apt(spec, index, distribution, catalogue, allowed)
+    return lock, _notes(said, lock, allowed, catalogue)
+
+
+def _used(said: Sequence[SpecFinding], allowed: Sequence[Allowance]) -> list[Allowance]:
+    """Return the overrides that were needed, by code."""
+    codes = {finding.code for finding in said if finding.allowed is not None}
+    return sorted((one for one in allowed if one.code in codes), key=lambda one: one.code)
+
+
+def _notes(
+    said: Sequence[SpecFinding],
+    lock: StackLock,
+    allowed: Sequence[Allowance],
+    catalogue: Catalogue,
+) -> list[str]:
+    """Return what the reader should know, one sentence each."""
+    notes = []
+    for one in said:
+        why = f" (allowed: {one.allowed})" if one.allowed is not None else ""
+        notes.append(f"{one.code}{why}: {one.text}")
+    used = [one.code for one in lock.allowed]
+    for code in (allowance.code for allowance in allowed):
+        if code not in used:
+            notes.append(f"--allow {code} was not needed and is not written into the lock")
+    driver = lock.resolved.get("driver")
+    if driver in (None, "preinstalled") and "cuda" in lock.resolved:
+        toolkit = next(t for t in catalogue.toolkits if t.version == lock.resolved["cuda"])
+        begun = (
+            "the driver is preinstalled and not checked here"
+            if driver
+            else "the lock brings no driver"
+        )
+        notes.append(
+            f"{begun}: to run, CUDA {toolkit.version} needs {toolkit.driver_minor} or later on "
+            "the host"
+        )
+    return notes
+
+
+def _supported(spec: StackSpec) -> None:
+    """Refuse what is asked for and cannot be locked yet."""
+    asked = {
+        "frameworks": bool(spec.frameworks),
+        "driver.source: distro": spec.driver is not None and spec.driver.source == "distro",
+    }
+    for key, is_asked in asked.items():
+        if is_asked:
+            raise StackRefused(
+                "STACK-NOT-SUPPORTED-YET",
+                f"the spec asks for {key}, which this version can judge (stack check) and not lock",
+                expected="driver (NVIDIA's), cuda, cudnn, tensorrt, nccl, dcgm, container_toolkit "
+                "(apt); cuda, cudnn, nccl, tensorrt, tensorrt_rtx (wheels)",
+                remedy=f"remove {key.split(' ')[0].rstrip(':')} from the spec for now",
+            )
 
 
 def apt_source(spec: StackSpec, distribution: Distribution, folder: Path) -> IndexSource:
@@ -94,33 +152,30 @@ def apt_source(spec: StackSpec, distribution: Distribution, folder: Path) -> Ind
 def lock_apt(
     spec: StackSpec,
     index: AptIndex,
-    open_questions: Prospects,
+    distribution: Distribution,
     catalogue: Catalogue,
-    ruling: Ruling,
-) -> StackLock:
-    """Return the lock of apt packages. Pure: everything it needs is in its arguments."""
+    allowed: Sequence[Allowance],
+) -> tuple[StackLock, list[SpecFinding]]:
+    """Return the lock of apt packages and what is to be said of it. Pure."""
+    question = Question(
+        spec,
+        catalogue,
+        wishes_of(spec, catalogue),
+        Instance(index_dimensions(catalogue, index, distribution)),
+        tuple(allowance.code for allowance in allowed),
+        index.source.title,
+    )
+    findings, solution = answer(question)
+    if solution is None:
+        raise StackRefused.because(findings)
+    said = flags(question, solution, allowed)
     choices = AptChoices(index)
-    toolkit = None
-    if spec.cuda is not None:
-        toolkit = choose_cuda(choices, spec, open_questions, catalogue, ruling)
-        if spec.cudnn is not None:
-            choose_cudnn(choices, spec, toolkit)
-        if spec.tensorrt is not None:
-            choose_tensorrt(choices, spec, toolkit, ruling)
-        if spec.nccl is not None:
-            choose_nccl(choices, spec, toolkit)
-    if spec.container_toolkit is not None:
-        choose_container_toolkit(choices, spec)
-    flavour = choose_driver(choices, spec, open_questions, catalogue, toolkit, ruling)
-    if not choices.wishes:
-        raise StackRefused(
-            "STACK-EMPTY",
-            "the spec asks for no package at all",
-            expected="cuda, a driver, or another component",
-            remedy='add a line such as: cuda: "13.0"',
-        )
+    choose_libraries(choices, spec, solution, catalogue)
+    gpus = [gpu for name in spec.gpus for gpu in find_gpus(catalogue, name)]
+    flavour = choose_driver(choices, spec, solution, distribution, gpus)
     closure = close(index, choices.wishes, choices.pins)
-    return _lock(spec, index, choices, closure, flavour, catalogue, ruling)
+    lock = _lock(spec, index, choices, closure, flavour, catalogue, _used(said, allowed))
+    return lock, said
 
 
 def _lock(
@@ -130,7 +185,7 @@ def _lock(
     closure: Closure,
     flavour: Flavour | None,
     catalogue: Catalogue,
-    ruling: Ruling,
+    used: list[Allowance],
 ) -> StackLock:
     packages = [
         LockedPackage(
@@ -162,11 +217,16 @@ def _lock(
         spec=spec,
         spec_hash=spec_hash(spec),
         catalogue_hash=catalogue.hash,
-        target=LockTarget(os=spec.os, arch=spec.arch, packages="apt"),
+        target=LockTarget(
+            os=catalogue.distribution(spec.os).name,
+            arch=spec.arch,
+            kernel=spec.kernel,
+            packages="apt",
+        ),
         resolved=dict(sorted(choices.resolved.items())),
         driver_flavour=flavour,
         sources=[source],
         packages=packages,
         external=list(closure.external),
-        allowed=ruling.used,
+        allowed=used,
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cudactl.contracts.verdict import NearestSpec, SpecFact, SpecFinding
 from cudactl.stack.catalogue import Catalogue
+from cudactl.stack.refusals import listed
 from cudactl.stack.solver.constraints import REFUSALS, Rule, Said
 from cudactl.stack.solver.constraints.rule import fact
 from cudactl.stack.solver.dimensions import Choice
@@ -67,6 +68,11 @@ def unanswered(question: Question, wish: Wish) -> SpecFinding:
     )
     if not versions:
         text = f"the catalogue knows no {name} at all"
+    code = "STACK-UNKNOWN-VERSION"
+    if question.index is not None:
+        there = listed(versions) if versions else "none"
+        text = f"{question.index} has no {name} {wish.value}; it has {there}"
+        code, beyond = "STACK-VERSION-NOT-IN-INDEX", False
     near = list(dict.fromkeys(_like(wish, v) for v in nearest(wish.value, versions)))
     row = next((c.row for c in known if c.row is not None and c.version in versions), None)
     facts = [
@@ -81,22 +87,28 @@ def unanswered(question: Question, wish: Wish) -> SpecFinding:
     remedy = "choose one that exists"
     if beyond:
         remedy += "; if it is new: cudactl catalogue refresh, or a newer cudactl"
-    return _refusal("STACK-UNKNOWN-VERSION", text, [wish], facts, changes, remedy)
+    return _refusal(code, text, [wish], facts, changes, remedy)
 
 
 def conflicts(question: Question) -> list[SpecFinding]:
-    """Return why the wishes cannot stand together, one finding a conflict."""
-    found = question.instance.smallest_conflicts(question.wishes, question.allowed)
-    # Conflicts between written wishes first: they are what the user can look at.
-    found.sort(key=lambda wishes: (sum(not wish.written for wish in wishes), len(wishes)))
-    return [_conflict(question, wishes) for wishes in found[:MOST_CONFLICTS]]
+    """Return why the wishes cannot stand together, one finding a set of wishes and a reason."""
+    written = [wish for wish in question.wishes if wish.written]
+    fixed = [wish for wish in question.wishes if not wish.written]
+    sets = question.instance.smallest_conflicts(written, fixed, question.allowed)
+    found = []
+    for wishes in sets[:MOST_CONFLICTS]:
+        together = (*wishes, *fixed)
+        for codes in question.instance.smallest_reasons(together, question.allowed):
+            found.append(_conflict(question, wishes, together, codes))
+    return found
 
 
-def _conflict(question: Question, wishes: Sequence[Wish]) -> SpecFinding:
-    codes = question.instance.smallest_reasons(wishes, question.allowed)
-    told = [(code, said) for code in codes for said in _said(question, wishes, code)]
+def _conflict(
+    question: Question, wishes: Sequence[Wish], together: Sequence[Wish], codes: Sequence[str]
+) -> SpecFinding:
+    told = [(code, said) for code in codes for said in _said(question, together, code)]
     if not told:
-        raise AssertionError(f"no rule explains {[wish.text for wish in wishes]}")
+        raise AssertionError(f"no rule explains {[wish.text for wish in together]}")
     code, first = told[0]
     text, remedy = "; ".join(dict.fromkeys(said.text for _, said in told)), first.remedy
     if len(codes) > 1:
@@ -104,19 +116,21 @@ def _conflict(question: Question, wishes: Sequence[Wish]) -> SpecFinding:
         code, remedy = "STACK-CONFLICT", "change one of them"
     elif len(told) > 1:
         remedy = "change one of them"
-    facts = [one for _, said in told for one in said.facts]
     if any(rule.code == code and rule.allowable for rule in REFUSALS):
         remedy += f"; or, knowing better: --allow {code} --reason TEXT"
-    changes = nearest_specs(question, wishes)
-    return _refusal(code, text, wishes, list(dict.fromkeys(facts)), changes, remedy)
+    facts = list(dict.fromkeys(one for _, said in told for one in said.facts))
+    dims = {dim for rule in REFUSALS if rule.code in codes for dim in rule.dims}
+    changes = nearest_specs(question, [w for w in together if w in wishes or w.dim in dims])
+    return _refusal(code, text, wishes, facts, changes, remedy)
 
 
 def _said(question: Question, wishes: Sequence[Wish], code: str) -> list[Said]:
-    """Let a rule speak of the best values that the wishes admit and that it alone forbids.
+    """Let a rule speak of the best values that the wishes admit and that it forbids.
 
     Where several GPUs are part of the conflict, it speaks of each.
     """
     gpus: list[Wish | None] = [wish for wish in wishes if wish.dim == "gpu"]
+    context = [one.code for one in REFUSALS if one.background and one.code != code]
     found = []
     for rule in REFUSALS:
         if rule.code != code or not set(rule.dims) <= {wish.dim for wish in question.wishes}:
@@ -126,7 +140,7 @@ def _said(question: Question, wishes: Sequence[Wish], code: str) -> list[Said]:
             domains = [_domain(question, about, dim) for dim in rule.dims]
             for combination in itertools.product(*domains):
                 if rule.clashes(*combination) and question.instance.possible(
-                    about, values=combination, without=[code, *question.allowed]
+                    about, values=combination, rules=[*context]
                 ):
                     found.append(rule.says(question.catalogue, *combination))
                     break

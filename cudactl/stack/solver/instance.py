@@ -19,7 +19,7 @@ from cudactl.stack.solver.constraints import REFUSALS, Rule
 from cudactl.stack.solver.dimensions import Choice, Dimensions
 from cudactl.stack.solver.wishes import Wish
 
-SMALL = 2
+SMALL = 3
 """Conflicts of up to this many wishes are looked for one by one: that finds all of them."""
 
 
@@ -71,55 +71,69 @@ class Instance:
         return bool(self._solver.solve(assumptions=self._assume(wishes, values, without, rules)))
 
     def smallest_conflicts(
-        self, wishes: Sequence[Wish], without: Iterable[str] = ()
+        self, wishes: Sequence[Wish], fixed: Sequence[Wish] = (), without: Iterable[str] = ()
     ) -> list[tuple[Wish, ...]]:
         """Return the smallest sets of wishes that cannot stand together, smallest first.
 
         All sets of up to `SMALL` wishes are found; only where there is none, one larger is.
+        Wishes in `fixed` count always and are never part of a set.
         """
         without = tuple(without)
         found: list[tuple[Wish, ...]] = []
-        for count in range(1, SMALL + 1):
+        for count in range(SMALL + 1):
             for some in itertools.combinations(wishes, count):
                 if any(set(known) <= set(some) for known in found):
                     continue
-                if not self.possible(some, without=without):
+                if not self.possible((*some, *fixed), without=without):
                     found.append(some)
         if found:
             return found
+        on = [self._rules[code] for code in self._rules if code not in without]
         numbers = self._smallest(
             [self._wish(wish) for wish in wishes],
-            [self._rules[code] for code in self._rules if code not in without],
+            [*on, *(self._wish(wish) for wish in fixed)],
+            (*wishes, *fixed),
         )
         by_number = {self._wish(wish): wish for wish in wishes}
         return [tuple(by_number[number] for number in numbers)] if numbers else []
 
-    def smallest_reasons(self, wishes: Sequence[Wish], without: Iterable[str] = ()) -> list[str]:
-        """Return the codes of the fewest rules that make these wishes impossible together."""
+    def smallest_reasons(
+        self, wishes: Sequence[Wish], without: Iterable[str] = ()
+    ) -> list[tuple[str, ...]]:
+        """Return the smallest sets of rules that make these wishes impossible together.
+
+        Every rule that suffices alone is found; only where there is none, one set of several.
+        Rules that only say what belongs where count always, and are named only where they suffice.
+        """
         without = tuple(without)
         codes = [code for code in self._rules if code not in without]
         background = [c for c in codes if any(r.background for r in self.rules if r.code == c)]
-        for base in ([], background):
-            for code in codes:
-                if code not in base and not self.possible(wishes, rules=[*base, code]):
-                    return [code]
         if not self.possible(wishes, rules=background):
-            return background
+            return [tuple(background)]
         codes = [code for code in codes if code not in background]
+        alone = [c for c in codes if not self.possible(wishes, rules=[*background, c])]
+        if alone:
+            return [(code,) for code in alone]
         numbers = self._smallest(
             [self._rules[code] for code in codes],
             [*(self._wish(wish) for wish in wishes), *(self._rules[c] for c in background)],
+            wishes,
         )
         by_number = {self._rules[code]: code for code in codes}
-        return [by_number[number] for number in numbers]
+        return [tuple(by_number[number] for number in numbers)]
 
     def admitted(self, wish: Wish) -> list[Choice]:
         """Return the values that answer a wish, best first."""
         return [c for c in self.dimensions.get(wish.dim, ()) if wish.admits(c)]
 
-    def _smallest(self, soft: Sequence[int], hard: Sequence[int]) -> list[int]:
+    def _smallest(
+        self, soft: Sequence[int], hard: Sequence[int], wishes: Iterable[Wish]
+    ) -> list[int]:
+        # A value that no wish admits is never demanded, so what forbids it does not matter.
+        matters = {self._choices[c] for wish in wishes for c in self.admitted(wish)}
+        matters |= {*self._rules.values(), *soft, *hard}
         formula = WCNF()
-        formula.extend(self._clauses)
+        formula.extend([c for c in self._clauses if all(abs(n) in matters for n in c)])
         formula.extend([[number] for number in hard])
         for number in soft:
             formula.append([number], weight=1)

@@ -32,6 +32,8 @@ class Question:
     instance: Instance
     allowed: tuple[str, ...] = ()
     """Codes of refusals that are overridden."""
+    index: str | None = None
+    """What the index is called, where its packages are all that there is; else the catalogue."""
 
 
 def prepare(question: Question) -> list[Wish]:

@@ -62,6 +62,21 @@ def _arch_says(catalogue: Catalogue, torch: Choice, arch: Choice) -> Said:
     )
 
 
+def _arch_variant(torch: Choice, arch: Choice) -> bool:
+    base = torch.base
+    return arch.version == "sbsa" and base is not None and base.sbsa == "cpu" and _variant(torch)
+
+
+def _arch_variant_says(catalogue: Catalogue, torch: Choice, arch: Choice) -> Said:
+    assert torch.base is not None
+    return Said(
+        f"the package index has PyTorch {torch.version} for aarch64 without CUDA, and whether "
+        f"{title(torch)} exists for aarch64 is not known",
+        (fact(f"the aarch64 wheel of {torch.version} is for the processor only", torch.base),),
+        "look whether PyTorch's own index has it, or take a newer PyTorch",
+    )
+
+
 def _wrong_gpu(gpu: Choice, torch: Choice) -> Gpu | None:
     for one in gpu.gpus if torch.sm else ():
         targets = [t for t in torch.sm if t[:-1] == sm(one)[:-1] and int(t) <= int(sm(one))]
@@ -246,6 +261,7 @@ RULES = (
         for dim in ("torch", "tensorflow")
     ),
     Rule("STACK-FRAMEWORK-ARCH", ("torch", "arch"), _arch, _arch_says),
+    Rule("STACK-FRAMEWORK-ARCH", ("torch", "arch"), _arch_variant, _arch_variant_says, "flagged"),
     Rule("STACK-FRAMEWORK-GPU", ("gpu", "torch"), _gpu, _gpu_says),
     Rule("STACK-FRAMEWORK-DRIVER", ("torch", "driver"), _driver, _driver_says),
     Rule("STACK-FRAMEWORK-CUDA", ("torch", "cuda"), _brings_other, _brings_other_says, "flagged"),

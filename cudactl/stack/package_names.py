@@ -1,0 +1,65 @@
+"""What a package name really means, where it is not what it says.
+
+The catalogue's table of names is data; this reads it for one name on one distribution. Used by
+`stack why NAME` for packages that no lock of ours would hold.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cudactl.contracts.verdict import SpecFinding
+from cudactl.stack.catalogue import Catalogue
+from cudactl.stack.facts import PackageMeaning
+from cudactl.stack.solver.constraints.rule import fact
+
+IMPOSSIBLE = ("PKG-NO-SUCH-NAME", "PKG-WRONG-GENERATION", "PKG-VIRTUAL", "PKG-JETSON")
+"""Codes of names that no repository of that kind can install."""
+
+
+def explain_package(catalogue: Catalogue, name: str, os: str) -> list[SpecFinding]:
+    """Return what is to be said of a package name; nothing where it means what it says.
+
+    Args:
+        catalogue: Facts.
+        name: Package name, as apt takes it ("cuda-13-1", also "cuda-13-1=13.1.0-1").
+        os: Distribution, e.g. "ubuntu-24.04"; whose archive the name could come from.
+    """
+    bare = name.partition("=")[0]
+    family = os.partition("-")[0]
+    found = []
+    for row in catalogue.packages:
+        if row.where in ("nvidia", "pypi", family) and re.fullmatch(row.pattern, bare):
+            found.append(_finding(row, bare))
+    found += _archive(catalogue, bare, os)
+    return sorted(found, key=lambda finding: finding.severity != "refused")
+
+
+def _finding(row: PackageMeaning, name: str) -> SpecFinding:
+    whose = {"nvidia": "in NVIDIA's repository", "pypi": "on the package index"}.get(
+        row.where, f"in {row.where.capitalize()}'s archive"
+    )
+    return SpecFinding(
+        code=row.code,
+        severity="refused" if row.code in IMPOSSIBLE else "flagged",
+        text=f"{name} {whose}: {row.means}",
+        facts=[fact(row.means, row)],
+        remedy=f"take {row.instead}",
+    )
+
+
+def _archive(catalogue: Catalogue, name: str, os: str) -> list[SpecFinding]:
+    """Say what a driver package of the distribution's own archive really installs."""
+    for row in catalogue.archive_drivers:
+        if row.os == os and row.package == name and row.becomes:
+            return [
+                SpecFinding(
+                    code="PKG-TRANSITIONAL",
+                    severity="flagged",
+                    text=f"{name} {row.version} of {os}'s archive is transitional: it installs "
+                    f"{row.becomes}",
+                    facts=[fact(f"{name} only depends on {row.becomes}", row)],
+                    remedy=f"take {row.becomes}, by its own name",
+                )
+            ]
+    return []
