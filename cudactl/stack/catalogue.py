@@ -35,7 +35,8 @@ from cudactl.stack.facts import (
     Torch,
     TorchVariant,
 )
-from cudactl.stack.overlays import Overlay, overlaid, overlay_files, read_overlay
+from cudactl.stack.overlay_files import overlay_files
+from cudactl.stack.overlays import Overlay, overlaid, read_overlay
 from cudactl.stack.shipped import Cells, shipped
 from cudactl.stack.tables import TABLES as TABLES
 from cudactl.stack.tables import rows_of

@@ -1,24 +1,28 @@
 """The catalogue's GPUs as `gpu list` shows them, read without the models.
 
-Building the models costs more than everything else that the list does, and a list must answer at
-once. The same files are read, and a test holds that both ways say the same.
+Loading the models costs more than everything else that the list does, and a list must answer at
+once. So the shipped tables are read as they are; only where an overlay may have changed them are
+the models asked. A test holds that both ways say the same.
 """
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cudactl.stack.gpu_support import (
     Branch,
     branches_for,
     first_branch,
+    support_of,
     targets_of,
     toolkits_for,
 )
+from cudactl.stack.overlay_files import overlay_files
+from cudactl.stack.shipped import cells, shipped
 
-FOLDER = Path(__file__).parent.parent / "catalogue"
+if TYPE_CHECKING:
+    from cudactl.stack.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,54 @@ class ListedGpu:
 
 
 def listed_gpus() -> list[ListedGpu]:
-    """Return every GPU of the catalogue, in its order."""
-    toolkits = _rows("toolkits")
-    targets = targets_of((row["version"], row["sm"].split()) for row in toolkits)
-    drivers_of: dict[str, str | None] = {}
-    for row in toolkits:
-        drivers_of.setdefault(".".join(row["version"].split(".")[:2]), row["driver_full"] or None)
-    branches = [Branch(row["branch"], tuple(row["flavours"].split())) for row in _rows("drivers")]
+    """Return every GPU of the catalogue, in its order.
+
+    Raises:
+        UsageError: OVERLAY-…, for an overlay that cannot be read.
+    """
+    if overlay_files():
+        from cudactl.stack.catalogue import load_catalogue
+
+        return listed_from_models(load_catalogue())
+    return _listed_from_cells()
+
+
+def listed_from_models(catalogue: Catalogue) -> list[ListedGpu]:
+    """Return the list from a catalogue, overlays and all."""
     listed = []
-    for row in _rows("gpus"):
+    for gpu in catalogue.gpus:
+        support = support_of(catalogue, gpu)
+        listed.append(
+            ListedGpu(
+                name=gpu.name,
+                architecture=gpu.architecture,
+                cc=gpu.cc,
+                memory_gb=figure(gpu.memory_gb),
+                memory_gbs=figure(gpu.memory_gbs),
+                bf16=figure(gpu.bf16),
+                fp8=figure(gpu.fp8),
+                watts=figure(gpu.watts),
+                open_module=gpu.open_module,
+                cuda_first=support.cuda[0] if support.cuda else None,
+                cuda_last=support.cuda[-1] if support.cuda else None,
+                driver_first=support.drivers[0].first if support.drivers else None,
+                driver_last=support.drivers[-1].last if support.drivers else None,
+                contested=gpu.contested,
+            )
+        )
+    return listed
+
+
+def _listed_from_cells() -> list[ListedGpu]:
+    _, tables = shipped()
+    rows = {name: _rows(cells(tables[name])) for name in ("toolkits", "drivers", "gpus")}
+    targets = targets_of((row["version"], row["sm"].split()) for row in rows["toolkits"])
+    drivers_of: dict[str, str | None] = {}
+    for row in rows["toolkits"]:
+        drivers_of.setdefault(".".join(row["version"].split(".")[:2]), row["driver_full"] or None)
+    branches = [Branch(row["branch"], tuple(row["flavours"].split())) for row in rows["drivers"]]
+    listed = []
+    for row in rows["gpus"]:
         minors = toolkits_for(row["cc"], targets)
         first, _ = first_branch(row["first_driver"] or None, row["first_toolkit"], drivers_of)
         drives = branches_for(row["open_module"], first, row["last_branch"] or None, branches)
@@ -86,6 +129,6 @@ def figure(cell: str | None) -> float | None:
     return float(cell) if cell else None
 
 
-def _rows(table: str) -> list[dict[str, str]]:
-    with (FOLDER / f"{table}.csv").open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
+def _rows(table: list[list[str]]) -> list[dict[str, str]]:
+    header, *rest = table
+    return [dict(zip(header, row, strict=True)) for row in rest]

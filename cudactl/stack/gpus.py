@@ -32,8 +32,7 @@ def find_gpus(catalogue: Catalogue, name: str) -> tuple[Gpu, ...]:
         StackRefused: STACK-GPU-UNKNOWN, with the nearest names.
     """
     index = _index_of(catalogue.gpus)
-    words = _words(name)
-    found = index.get("".join(words)) or index.get(" ".join(sorted(words)))
+    found = next((index[key] for key in _keys(name) if key in index), None)
     if found is None:
         found = _with_pci_id(catalogue.gpus, name)
     if not found:
@@ -69,14 +68,22 @@ def _index_of(gpus: tuple[Gpu, ...]) -> Index:
 def _make_index(gpus: tuple[Gpu, ...]) -> Index:
     index: dict[str, list[Gpu]] = {}
     for gpu in gpus:
-        keys: dict[str, None] = {}
-        for known in (gpu.name, *gpu.aliases, gpu.architecture):
-            words = _words(known)
-            # Typed without separators it must match as it stands; with them, in any order.
-            keys |= dict.fromkeys(("".join(words), " ".join(sorted(words))))
-        for key in keys:
+        known = (gpu.name, *gpu.aliases, gpu.architecture)
+        for key in dict.fromkeys(key for name in known for key in _keys(name)):
             index.setdefault(key, []).append(gpu)
     return {key: tuple(covered) for key, covered in index.items()}
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    """Return what a name is looked up by: its words in order, in any order, and run together.
+
+    The last is for names typed without separators, where words can no longer be told apart.
+    """
+    words = _words(name)
+    together = "".join(re.findall(r"[^\W_]+", name.casefold()))
+    while (cut := re.sub(r"^(?:nvidia|tesla|geforce)", "", together)) != together:
+        together = cut
+    return ("".join(words), " ".join(sorted(words)), together)
 
 
 def _words(name: str) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from cudactl.contracts.errors import UsageError
 from cudactl.stack.row import Row
 from cudactl.stack.tables import KEYS, TABLES, in_order, key_of
 
-SITE = Path("/etc/cudactl/catalogue.d")
 LARGEST = 4 << 20
 """Largest overlay, bytes; the whole shipped catalogue has half a megabyte."""
 DEEPEST = 8
@@ -44,24 +42,6 @@ class Overlay:
     """sha256 of its bytes."""
     rows: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False)
     """Table → rows that are added or replaced."""
-
-
-def user_folder() -> Path:
-    """Return the folder of the user's own overlays."""
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "cudactl/catalogue.d"
-
-
-def overlay_files() -> list[Path]:
-    """Return the overlays of this machine and user, in the order in which they are laid over."""
-    found: list[Path] = []
-    for folder in (SITE, user_folder()):
-        if folder.is_dir():
-            files = (p for p in folder.iterdir() if p.suffix in (".yaml", ".yml", ".json"))
-            found += sorted(p for p in files if not p.name.startswith("."))
-    named = os.environ.get("CUDACTL_CATALOGUE", "")
-    found += [Path(part).expanduser() for part in named.split(":") if part]
-    return found
 
 
 def overlaid(table: str, rows: tuple[Row, ...], overlays: Sequence[Overlay]) -> tuple[Row, ...]:
