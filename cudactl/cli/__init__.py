@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "certify": ("cudactl.cli.certify", "certify", "Prove that a host carries its lock and works."),
     "gate": ("cudactl.cli.gate", "gate", "Is this machine's last certificate still good?"),
     "gpu": ("cudactl.cli.gpu", "gpu", "Choose hardware: what each GPU is, and what it can run."),
+    "catalogue": ("cudactl.cli.catalogue", "catalogue", "What is known of the stack's parts."),
     "lab": ("cudactl.cli.lab", "lab", "Disposable hosts to try everything on."),
 }
 
