@@ -27,7 +27,7 @@ def gpu() -> None:
 def list_command(
     architecture: str | None, min_memory: float | None, cc: str | None, as_json: bool
 ) -> None:
-    """List the GPUs of the catalogue, with the stacks that each can run."""
+    """List GPUs with the stacks they can run."""
     from cudactl.cli.show_gpu import gpu_table, listing_json
     from cudactl.workflow.gpus import list_gpus
 
@@ -44,9 +44,9 @@ def list_command(
 @click.argument("name")
 @json_option
 def show_command(name: str, as_json: bool) -> None:
-    """Show all that is known of a GPU; NAME may be an alias or a PCI id.
+    """Show all that is known of a GPU.
 
-    A name that covers several variants shows each of them.
+    NAME may be an alias or a PCI id; one that covers several variants shows each of them.
     """
     from cudactl.cli.show_gpu import gpu_details, gpu_json
     from cudactl.workflow.gpus import show
@@ -62,7 +62,10 @@ def show_command(name: str, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME NAME…")
 @json_option
 def compare_command(names: tuple[str, ...], as_json: bool) -> None:
-    """Put GPUs side by side, with their ratio to the first and their rates per watt."""
+    """Put GPUs side by side.
+
+    Each figure has its ratio to the first GPU's, and there are rates per watt.
+    """
     from cudactl.cli.show_gpu import comparison_json, comparison_table
     from cudactl.workflow.gpus import compare
 
@@ -118,7 +121,9 @@ def compare_command(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("show_all", "--all", is_flag=True, help="Show every GPU, also those that do not fit.")
 @json_option
 def recommend_command(show_all: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401
-    """Rank GPUs for a purpose; the memory that a model needs is computed and shown.
+    """Rank GPUs for a purpose.
+
+    The memory that a model needs is computed and shown term by term.
 
     Exit code 0: at least one GPU fits; 3: none is known to.
     """

@@ -229,7 +229,7 @@ def _library(span: LibrarySpan) -> str:
     if span.first is None or span.last is None:
         text = "none is known to serve it"
     else:
-        text = f"{span.first} to {span.last}"
+        text = span.first if span.first == span.last else f"{span.first} to {span.last}"
     if span.not_from:
         text += f"; not {span.not_from} and later"
     if span.not_known:
