@@ -60,6 +60,29 @@ def test_the_wheel_carries_all_it_needs(installed: Path, tmp_path: Path) -> None
     assert found["catalogue"] == 64
 
 
+def test_the_compiled_catalogue_says_what_the_tables_say(installed: Path, tmp_path: Path) -> None:
+    """A wheel reads one JSON file where a checkout reads CSV files: hash and rows are the same."""
+    script = (
+        "import hashlib, json\n"
+        "from cudactl.stack.catalogue import TABLES, assemble\n"
+        "from cudactl.stack.shipped import COMPILED\n"
+        "catalogue = assemble()\n"
+        "rows = {t: [r.model_dump() for r in catalogue.table(t)] for t in TABLES}\n"
+        "text = json.dumps(rows, sort_keys=True)\n"
+        "print(json.dumps({'compiled': COMPILED.is_file(), 'hash': catalogue.hash,\n"
+        " 'number': sum(map(len, rows.values())),\n"
+        " 'rows': hashlib.sha256(text.encode()).hexdigest()}))\n"
+    )
+    from_wheel = run(installed / "python", "-c", script, cwd=tmp_path)
+    assert from_wheel.returncode == 0, from_wheel.stderr
+    here = run(Path(sys.executable), "-c", script, cwd=ROOT)
+    wheel, checkout = json.loads(from_wheel.stdout), json.loads(here.stdout)
+    assert wheel.pop("compiled"), "a wheel carries the compiled catalogue"
+    assert not checkout.pop("compiled"), "a checkout reads its tables, or an edit would not be seen"
+    assert wheel == checkout
+    assert wheel["number"] > 1000
+
+
 def test_it_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
     done = run(installed / "cudactl", "--help", cwd=tmp_path)
     assert done.returncode == 0
