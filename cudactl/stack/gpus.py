@@ -101,4 +101,5 @@ def _with_pci_id(gpus: tuple[Gpu, ...], name: str) -> tuple[Gpu, ...]:
 
 def _shown(name: str) -> str:
     """Return what was typed, short and on one line."""
-    return repr(name if len(name) <= 60 else name[:57] + "…")
+    text = repr(name[:80])
+    return text if len(text) <= 62 else text[:60] + "…'"

@@ -328,6 +328,19 @@ def test_a_library_without_its_builds_is_not_known(catalogue: Catalogue) -> None
     assert len(support.tensorrt.not_known) == len(rows)
 
 
+def test_a_least_capability_never_falls_again(catalogue: Catalogue) -> None:
+    other = copy.copy(catalogue)
+    like = next(row for row in catalogue.cudnn if row.version == "9.10.2.21")
+    other.cudnn = tuple(
+        like.model_copy(update={"version": version, "cuda_majors": ("12",), "min_cc": least})
+        for version, least in [("9.1", None), ("9.2", "7.5"), ("9.3", None)]
+    )
+    volta = support_of(other, named("V100 SXM2 32GB")).cudnn
+    assert [volta.covers(v) for v in ("9.1", "9.2", "9.3")] == [None, False, False]
+    turing = support_of(other, named("T4")).cudnn
+    assert [turing.covers(v) for v in ("9.1", "9.2", "9.3")] == [True, True, None]
+
+
 # --- the memory a model needs ------------------------------------------------------------------
 
 
@@ -470,6 +483,8 @@ def test_a_test_fleet_shows_every_architecture_and_both_modules(catalogue: Catal
         "proprietary kernel module",
     ]
     assert len(fleet.picks) == 5
+    # Of those that add the same, the one that takes the fewest watts, as far as they are known.
+    assert {"T4", "L4"} <= {pick.gpu for pick in fleet.picks}
     assert fleet.open == ()
     assert "8.6" in fleet.other_ccs
     assert fleet.left_out["V100 SXM2 16GB"].startswith("CUDA 13.0")
@@ -502,6 +517,7 @@ def test_a_smaller_fleet_says_what_it_does_not_show(catalogue: Catalogue) -> Non
         ({"cuda": "12.7"}, "STACK-UNKNOWN-VERSION"),
         ({"cuda": "13.0", "gpus": ["V100"]}, "GPU-NONE-SERVED"),
         ({"cuda": "13.0", "gpus": ["H1000"]}, "STACK-GPU-UNKNOWN"),
+        ({"cuda": "13.0", "driver": {"branch": "535"}}, "GPU-NONE-SERVED"),
     ],
 )
 def test_a_stack_without_gpus_is_refused(
