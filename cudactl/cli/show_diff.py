@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from cudactl.cli.show_stack import size
 from cudactl.contracts.base import short
 from cudactl.contracts.diff import ComponentChange, FieldChange, LockDiff, PackageChange
 
+INDENT = " " * 11
 MARKS = {
     "added": "+",
     "removed": "-",
@@ -33,7 +36,9 @@ def diff_text(diff: LockDiff, *, explain: bool = False) -> str:
         if explain:
             from cudactl.stack.diff_risks import EXPLANATIONS
 
-            lines.append(f"           {EXPLANATIONS[risk.code]}")
+            lines += textwrap.wrap(
+                EXPLANATIONS[risk.code], 96, initial_indent=INDENT, subsequent_indent=INDENT
+            )
     if diff.target:
         lines += ["", "target", *(_field(change) for change in diff.target)]
     for component in diff.components:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from cudactl.contracts.base import short
@@ -29,7 +30,9 @@ def _group(code: str, alike: Sequence[StaleFinding], explain: bool) -> list[str]
     if explain:
         from cudactl.stack.outdated import EXPLANATIONS
 
-        lines.append(f"    {EXPLANATIONS[code]}")
+        lines += textwrap.wrap(
+            EXPLANATIONS[code], 96, initial_indent="    ", subsequent_indent="    "
+        )
     for finding in alike[:MOST]:
         about = "" if finding.subject in finding.found else f"{finding.subject}: "
         lines.append(f"    {about}{finding.found}")

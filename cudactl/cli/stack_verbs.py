@@ -111,8 +111,8 @@ def bundle(
 ) -> None:
     """Make an offline repository of everything in a lock.
 
-    LOCK is stack.lock where it is not named. What was bundled there before stays: hosts can be rolled back to it. An interrupted run is
-    completed by the next one.
+    LOCK is stack.lock where it is not named. What was bundled in DIR before stays: hosts can be
+    rolled back to it. An interrupted run is completed by the next one.
 
     Exit code 0: complete; 2: a lock or the folder is not usable; 3: a file is gone, or not the one
     that was locked; 4: a source could not be reached.
@@ -174,8 +174,8 @@ def upgrade(
 ) -> None:
     """Lock a spec again, show the difference, write it.
 
-    SPEC is stack.yaml where it is not named; its bounds are kept. Nothing is written before it was agreed to, and nothing when nothing is new. What
-    the lock there allowed stays allowed.
+    SPEC is stack.yaml where it is not named; its bounds are kept. Nothing is written before it was
+    agreed to, and nothing when nothing is new. What the lock there allowed stays allowed.
 
     Exit code 0: written, or nothing new; 2: a file cannot be read, or nobody agreed; 3: refused;
     4: the package index could not be reached.

@@ -186,10 +186,10 @@ class _Run:
             start = have if have < one.size else 0
             with partial.open("r+b" if have else "wb") as file, _opened(one, start) as opened:
                 begins, pieces = opened
-                if begins == 0:
+                if begins == 0 and have:
                     digest, have = hashlib.sha256(), 0
+                    file.truncate(0)
                 file.seek(have)
-                file.truncate()
                 for piece in pieces:
                     if self._stop.is_set():
                         return ""

@@ -46,6 +46,7 @@ class Index:
         text += "".join(f"Requires-Dist: {need}\n" for need in needs)
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(f"{stem}.dist-info/METADATA", text)
+            archive.writestr(f"{stem}.dist-info/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
         path.with_name(path.name + ".metadata").write_text(text)
         self._link(project, path, **more)
         return path
