@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cudactl.cli.app import emit_json, json_option, note, say
+from cudactl.cli.stack_check import check
 from cudactl.cli.stack_verbs import VERBS
 
 LOCK_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -108,20 +109,30 @@ def show(lock_file: Path, as_json: bool) -> None:
 
 @stack.command()
 @click.argument("package")
-@click.argument("lock_file", metavar="[LOCK]", type=LOCK_FILE, default=Path("stack.lock"))
+@click.argument("lock_file", metavar="[LOCK]", type=LOCK_FILE, default=None, required=False)
+@click.option("os", "--os", metavar="OS", help="Distribution, for a name that no lock holds.")
 @json_option
-def why(package: str, lock_file: Path, as_json: bool) -> None:
-    """Say why PACKAGE is in a lock, and why at this version."""
+def why(package: str, lock_file: Path | None, os: str | None, as_json: bool) -> None:
+    """Say why PACKAGE is in a lock, and why at this version.
+
+    LOCK defaults to stack.lock. A name that is not in it, or --os without a lock: what that name
+    really means in NVIDIA's repository and in the distribution's archive.
+    """
     from cudactl.cli.show_stack import package_reason
-    from cudactl.workflow.stack import package_in, read_lock
+    from cudactl.cli.show_verdict import name_text
+    from cudactl.workflow.stack import why_package
 
-    lock = read_lock(lock_file)
-    found = package_in(lock, package, lock_file)
+    found = why_package(package, lock_file, os)
     if as_json:
-        emit_json(found.model_dump(mode="json"))
+        named = found.package.model_dump(mode="json") if found.package else {"name": package}
+        told = [finding.model_dump(mode="json") for finding in found.findings]
+        emit_json({**named, "locked": found.package is not None, "os": found.os, "meaning": told})
         return
-    say(package_reason(lock, found))
+    if found.package is not None and found.lock is not None:
+        say(package_reason(found.lock, found.package))
+    if found.findings:
+        say(name_text(package, found.os, found.findings))
 
 
-for _verb in VERBS:
+for _verb in (check, *VERBS):
     stack.add_command(_verb)

@@ -14,6 +14,7 @@ from cudactl.contracts.lock import Allowance
 from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.verdict import SpecFact, SpecFinding, SpecVerdict
 from cudactl.stack.catalogue import Catalogue, load_catalogue
+from cudactl.stack.mirror_address import mirror_findings
 from cudactl.stack.refusals import StackRefused
 from cudactl.stack.solver.constraints import FLAGS, REFUSALS, Rule
 from cudactl.stack.solver.constraints.frameworks import driver_cuda
@@ -99,7 +100,7 @@ def flags(
 ) -> list[SpecFinding]:
     """Return what is to be said of a stack that was found: overridden refusals, flags, notes."""
     catalogue = question.catalogue
-    found = []
+    found = mirror_findings(question.spec, catalogue)
     for rule in (*REFUSALS, *FLAGS):
         overridden = rule.severity == "refused"
         if overridden and rule.code not in question.allowed:

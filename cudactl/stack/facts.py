@@ -59,6 +59,8 @@ class Toolkit(Row):
     """Least driver for all of its features (Linux)."""
     driver_minor: Known
     """Least driver with minor-version compatibility (Linux)."""
+    driver_bundled: Unknown
+    """Driver that the release's own installer brings, where it is another than `driver_full`."""
     sm: Words
     """Compute capabilities that its compiler targets, without the dot."""
     gcc_max: Unknown

@@ -29,9 +29,11 @@ def explain_package(catalogue: Catalogue, name: str, os: str) -> list[SpecFindin
     family = os.partition("-")[0]
     found = []
     for row in catalogue.packages:
-        if row.where in ("nvidia", "pypi", family) and re.fullmatch(row.pattern, bare):
+        if row.where in ("nvidia", "pypi", family) and (
+            re.fullmatch(row.pattern, bare) or re.fullmatch(row.pattern, name)
+        ):
             found.append(_finding(row, bare))
-    found += _archive(catalogue, bare, os)
+    found += _archive(catalogue, name, os)
     return sorted(found, key=lambda finding: finding.severity != "refused")
 
 
@@ -50,15 +52,30 @@ def _finding(row: PackageMeaning, name: str) -> SpecFinding:
 
 def _archive(catalogue: Catalogue, name: str, os: str) -> list[SpecFinding]:
     """Say what a driver package of the distribution's own archive really installs."""
+    bare, _, version = name.partition("=")
     for row in catalogue.archive_drivers:
-        if row.os == os and row.package == name and row.becomes:
+        if row.os != os or row.package != bare:
+            continue
+        if version and version != row.version:
+            return [
+                SpecFinding(
+                    code="PKG-VERSION-GONE",
+                    severity="flagged",
+                    text=f"{os}'s archive keeps one version of a package: {bare} is {row.version} "
+                    f"there, and {version} is gone",
+                    facts=[fact(f"{bare} is {row.version}", row)],
+                    remedy="name the branch, not a version; or take NVIDIA's repository, which "
+                    "keeps old versions",
+                )
+            ]
+        if row.becomes:
             return [
                 SpecFinding(
                     code="PKG-TRANSITIONAL",
                     severity="flagged",
-                    text=f"{name} {row.version} of {os}'s archive is transitional: it installs "
+                    text=f"{bare} {row.version} of {os}'s archive is transitional: it installs "
                     f"{row.becomes}",
-                    facts=[fact(f"{name} only depends on {row.becomes}", row)],
+                    facts=[fact(f"{bare} only depends on {row.becomes}", row)],
                     remedy=f"take {row.becomes}, by its own name",
                 )
             ]

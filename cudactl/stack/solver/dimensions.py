@@ -48,6 +48,10 @@ class Choice:
     """driver from a distribution: its packages by variant."""
     deb: str = ""
     """apt: the whole Debian version, where an index gave it."""
+    full_from: str = ""
+    """cuda: driver below which it is not complete for sure, judged by its minor and older ones."""
+    never: tuple[str, ...] = ()
+    """Libraries of unknown builds: CUDA majors that only older, or only newer, versions have."""
     wheels: bool = False
     """cuda: whether the catalogue knows which wheels it consists of."""
     base: Torch | None = None
@@ -80,7 +84,13 @@ def catalogue_dimensions(catalogue: Catalogue) -> Dimensions:
             Choice("cudnn", row.version, row, builds=row.cuda_majors) for row in catalogue.cudnn
         ],
         "tensorrt": [
-            Choice("tensorrt", row.version, row, builds=row.built_for_cuda)
+            Choice(
+                "tensorrt",
+                row.version,
+                row,
+                builds=row.built_for_cuda,
+                never=() if row.built_for_cuda else _never(catalogue, row.version),
+            )
             for row in catalogue.tensorrt
         ],
         "tensorrt_rtx": [
@@ -146,10 +156,42 @@ def archive_os(choice: Choice) -> str:
 def toolkits(catalogue: Catalogue) -> list[Choice]:
     """Return the CUDA toolkits."""
     in_wheels = {row.toolkit for row in catalogue.components}
+    complete: dict[tuple[int, ...], str] = {}
+    for row in catalogue.toolkits:
+        minor = numbers(row.minor)
+        if row.driver_full:
+            known = complete.get(minor)
+            complete[minor] = min((row.driver_full, known or row.driver_full), key=numbers)
     return [
-        Choice("cuda", row.version, row, wheels=row.version in in_wheels)
+        Choice(
+            "cuda",
+            row.version,
+            row,
+            # A newer minor needs at least what the older ones need.
+            full_from=max(
+                (full for minor, full in complete.items() if minor <= numbers(row.minor)),
+                key=numbers,
+                default="",
+            ),
+            wheels=row.version in in_wheels,
+        )
         for row in catalogue.toolkits
     ]
+
+
+def _never(catalogue: Catalogue, version: str) -> tuple[str, ...]:
+    """Return the CUDA majors that TensorRT got after a version, or dropped before it."""
+    of: dict[str, list[tuple[int, ...]]] = {}
+    for row in catalogue.tensorrt:
+        for build in row.built_for_cuda:
+            of.setdefault(build.split(".")[0], []).append(numbers(row.version))
+    newest = max(of, key=int, default="")
+    here = numbers(version)
+    return tuple(
+        major
+        for major, versions in of.items()
+        if here < min(versions) or (here > max(versions) and major != newest)
+    )
 
 
 def _torch(catalogue: Catalogue) -> list[Choice]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cudactl.contracts.spec import StackSpec
 from cudactl.stack.catalogue import Catalogue
 from cudactl.stack.gpus import find_gpus
-from cudactl.stack.solver.constraints.driver import fully_runs
+from cudactl.stack.solver.constraints.driver import complete
 from cudactl.stack.solver.dimensions import ORDER, Choice
 from cudactl.stack.solver.instance import Instance
 from cudactl.stack.solver.wishes import Wish
@@ -92,7 +92,7 @@ def preference(
     cuda = solution.get("cuda")
 
     def driver(choice: Choice) -> tuple[object, ...]:
-        full = cuda is None or fully_runs(choice.version, cuda.row)
+        full = cuda is None or complete(choice, cuda)
         return (full is False, *_newest(choice))
 
     def flavour(choice: Choice) -> tuple[object, ...]:

@@ -11,16 +11,28 @@ from cudactl.stack.versions import numbers
 
 def runs(driver: str, toolkit: Toolkit) -> bool:
     """Return True when a driver (branch or version) has what a toolkit needs at least."""
-    have, need = numbers(driver), numbers(toolkit.driver_minor)
-    return have >= need if len(have) > 1 else have >= need[:1]
+    return at_least(driver, toolkit.driver_minor)
 
 
 def fully_runs(driver: str, toolkit: Toolkit) -> bool | None:
     """Return whether a driver serves all features of a toolkit; None where that is not known."""
     if toolkit.driver_full is None:
         return None
-    have, need = numbers(driver), numbers(toolkit.driver_full)
-    return have >= need if len(have) > 1 else have >= need[:1]
+    return at_least(driver, toolkit.driver_full)
+
+
+def at_least(driver: str, need: str) -> bool:
+    """Compare; a branch alone ("580") stands for its newest version."""
+    have, least = numbers(driver), numbers(need)
+    return have >= least if len(have) > 1 else have >= least[:1]
+
+
+def complete(driver: Choice, cuda: Choice) -> bool | None:
+    """Return whether a driver serves all features of a toolkit, also by what older ones need."""
+    known = fully_runs(driver.version, cuda.row)
+    if known is None and cuda.full_from and not at_least(driver.version, cuda.full_from):
+        return False
+    return known
 
 
 def newest_cuda(driver: str, catalogue: Catalogue) -> str | None:
@@ -106,6 +118,15 @@ def _elsewhere_says(catalogue: Catalogue, driver: Choice, os: Choice, source: Ch
             "write driver.source: distro",
         )
     there = [row for row in catalogue.archive_drivers if row.os == os.version]
+    same = [row for row in there if row.branch == driver.branch.branch]
+    if same and not driver.archive:
+        kept = same[0].version
+        return Said(
+            f"{os.version}'s archive keeps one version of a branch: {driver.branch.branch} is "
+            f"{kept} there, and {driver.version} is gone",
+            (fact(f"{same[0].package} is {kept}", same[0]),),
+            f'write driver: {{branch: "{driver.branch.branch}"}}, or driver.source: nvidia',
+        )
     real = sorted({row.branch for row in there if not row.becomes}, key=int)
     if not there:
         text = f"the catalogue knows no driver packages of {os.version}'s own archive"
@@ -149,12 +170,12 @@ def kernel_series(release: str) -> str:
 
 
 def _partial(cuda: Choice, driver: Choice) -> bool:
-    return fully_runs(driver.version, cuda.row) is False and runs(driver.version, cuda.row)
+    return complete(driver, cuda) is False and runs(driver.version, cuda.row)
 
 
 def _partial_says(catalogue: Catalogue, cuda: Choice, driver: Choice) -> Said:
     toolkit: Toolkit = cuda.row
-    full = toolkit.driver_full
+    full = toolkit.driver_full or cuda.full_from
     newest = newest_cuda(driver.version, catalogue)
     own = f" (it knows CUDA {newest})" if newest else ""
     return Said(
@@ -168,7 +189,7 @@ def _partial_says(catalogue: Catalogue, cuda: Choice, driver: Choice) -> Said:
 
 
 def _unknown_full(cuda: Choice, driver: Choice) -> bool:
-    return fully_runs(driver.version, cuda.row) is None
+    return complete(driver, cuda) is None
 
 
 def _unknown_full_says(catalogue: Catalogue, cuda: Choice, driver: Choice) -> Said:
@@ -178,6 +199,26 @@ def _unknown_full_says(catalogue: Catalogue, cuda: Choice, driver: Choice) -> Sa
         f"{toolkit.driver_minor})",
         (fact(f"no driver for all features of CUDA {toolkit.version} was found", toolkit),),
         "compile for the GPU itself where PTX matters, or choose a CUDA whose driver is known",
+    )
+
+
+def _contested_full(cuda: Choice, driver: Choice) -> bool:
+    bundled = cuda.row.driver_bundled
+    return (
+        bundled is not None
+        and fully_runs(driver.version, cuda.row) is True
+        and not at_least(driver.version, bundled)
+    )
+
+
+def _contested_full_says(catalogue: Catalogue, cuda: Choice, driver: Choice) -> Said:
+    toolkit: Toolkit = cuda.row
+    return Said(
+        f"which driver CUDA {toolkit.version} needs for all features is contested: the release "
+        f"notes say {toolkit.driver_full}, its own installer brings {toolkit.driver_bundled}, and "
+        f"{driver.version} lies between",
+        (fact(f"{toolkit.driver_full} by the table, {toolkit.driver_bundled} bundled", toolkit),),
+        f"choose {toolkit.driver_bundled} or later",
     )
 
 
@@ -282,6 +323,7 @@ RULES = (
     ),
     Rule("STACK-MINOR-COMPATIBILITY", ("cuda", "driver"), _partial, _partial_says, "flagged"),
     Rule("STACK-FULL-UNKNOWN", ("cuda", "driver"), _unknown_full, _unknown_full_says, "note"),
+    Rule("STACK-CONTESTED", ("cuda", "driver"), _contested_full, _contested_full_says, "flagged"),
     Rule("STACK-DRIVER-EOL", ("driver", "day"), _eol, _eol_says, "flagged"),
     Rule("STACK-DRIVER-INSECURE", ("driver",), _insecure, _insecure_says, "flagged"),
     Rule("STACK-SUPPORT-UNKNOWN", ("driver",), _kind_unknown, _kind_unknown_says, "flagged"),

@@ -31,12 +31,28 @@ def serves(build: str, toolkit: Toolkit) -> bool:
 
 
 def _not_built(library: Choice, cuda: Choice) -> bool:
-    return bool(library.builds) and not any(serves(b, cuda.row) for b in library.builds)
+    if not library.builds:
+        return cuda.row.major in library.never
+    return not any(serves(b, cuda.row) for b in library.builds)
 
 
 def _not_built_says(catalogue: Catalogue, library: Choice, cuda: Choice) -> Said:
     toolkit: Toolkit = cuda.row
     title = TITLES[library.dim]
+    if not library.builds:
+        others = [row for row in catalogue.tensorrt if row.built_for_cuda]
+        of = [
+            row
+            for row in others
+            if any(build.split(".")[0] == toolkit.major for build in row.built_for_cuda)
+        ]
+        span = f"{of[0].version} to {of[-1].version}"
+        return Said(
+            f"{title} {library.version} is not built for CUDA {toolkit.major}: builds for it are "
+            f"known of {span} only",
+            (fact(f"{title} builds for CUDA {toolkit.major}: {span}", of[0]),),
+            f"choose a {title} that is built for CUDA {toolkit.major}, or another CUDA",
+        )
     whole = all("." not in build for build in library.builds)
     beside = toolkit.major if whole else toolkit.minor
     built = f"CUDA {' and '.join(sorted(library.builds, key=numbers))}"

@@ -43,8 +43,8 @@ class Rule:
 
 
 def fact(text: str, row: Row | str) -> SpecFact:
-    """Return a fact and where it was read: a row's first source, or the source itself."""
-    source = row if isinstance(row, str) else f"{row.source.split(' | ')[0]} ({row.date})"
+    """Return a fact and where it was read: a row's sources, or the source itself."""
+    source = row if isinstance(row, str) else f"{row.source.replace(' | ', '; ')} ({row.date})"
     return SpecFact(text=text, source=source)
 
 
