@@ -171,6 +171,7 @@ def test_a_prefix_takes_the_highest_that_stands_with_the_rest() -> None:
     ("wishes", "code", "found"),
     [
         ({"cuda": "13.3", "driver": {"branch": "580"}}, "STACK-MINOR-COMPATIBILITY", "PTX"),
+        ({"gpus": ["H200 SXM"], "driver": {"branch": "535"}}, "STACK-GPU-UNSEEN", "H200"),
         ({"driver": {"branch": "570"}}, "STACK-DRIVER-EOL", "end of life"),
         ({"driver": {"branch": "580.1.2"}}, "STACK-RELEASE-UNKNOWN", "580.1.2"),
         ({"driver": {"branch": "620"}}, "STACK-SUPPORT-UNKNOWN", "620"),

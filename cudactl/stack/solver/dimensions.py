@@ -42,6 +42,8 @@ class Choice:
     """CUDA versions that it is built for: minors, or majors; empty where that is not known."""
     gpus: tuple[Gpu, ...] = ()
     """gpu: every variant that the name covers."""
+    chips_from: tuple[str, ...] = ()
+    """gpu: for each variant, the first driver that knew its compute capability; "": not known."""
     source: str = ""
     """driver: whose packages, nvidia or distro."""
     archive: dict[str, ArchiveDriver] = field(default_factory=dict)
@@ -151,6 +153,16 @@ def archive_drivers(catalogue: Catalogue) -> list[Choice]:
 def archive_os(choice: Choice) -> str:
     """Return the distribution whose archive a driver is in."""
     return next(iter(choice.archive.values())).os
+
+
+def gpu_choice(catalogue: Catalogue, name: str, gpus: tuple[Gpu, ...]) -> Choice:
+    """Return the GPUs that a name in a spec covers."""
+    chips = []
+    for gpu in gpus:
+        alike = [row.first_driver for row in catalogue.gpus if row.cc == gpu.cc]
+        known = [driver for driver in alike if driver]
+        chips.append(min(known, key=numbers) if gpu.first_driver and known else "")
+    return Choice("gpu", name, gpus=gpus, chips_from=tuple(chips))
 
 
 def toolkits(catalogue: Catalogue) -> list[Choice]:

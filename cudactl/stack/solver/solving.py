@@ -13,7 +13,7 @@ from cudactl.contracts.spec import StackSpec
 from cudactl.stack.catalogue import Catalogue
 from cudactl.stack.gpus import find_gpus
 from cudactl.stack.solver.constraints.driver import complete
-from cudactl.stack.solver.dimensions import ORDER, Choice
+from cudactl.stack.solver.dimensions import ORDER, Choice, gpu_choice
 from cudactl.stack.solver.instance import Instance
 from cudactl.stack.solver.wishes import Wish
 from cudactl.stack.versions import numbers
@@ -53,7 +53,7 @@ def prepare(question: Question) -> list[Wish]:
 def _named(question: Question, wish: Wish) -> Choice | None:
     catalogue = question.catalogue
     if wish.dim == "gpu":
-        return Choice("gpu", wish.value, gpus=find_gpus(catalogue, wish.value))
+        return gpu_choice(catalogue, wish.value, find_gpus(catalogue, wish.value))
     if wish.dim == "kernel":
         return Choice("kernel", wish.value, catalogue.kernels)
     if wish.dim == "driver" and wish.written and "." in wish.value:

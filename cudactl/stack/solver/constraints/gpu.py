@@ -77,7 +77,7 @@ def _driver_too_new_says(catalogue: Catalogue, gpu: Choice, driver: Choice) -> S
 
 def _driver_too_old(gpu: Choice, driver: Choice) -> bool:
     have = numbers(driver.version)
-    return any(one.first_driver and _before(have, numbers(one.first_driver)) for one in gpu.gpus)
+    return any(chip and _before(have, numbers(chip)) for chip in gpu.chips_from)
 
 
 def _before(have: tuple[int, ...], need: tuple[int, ...]) -> bool:
@@ -87,12 +87,34 @@ def _before(have: tuple[int, ...], need: tuple[int, ...]) -> bool:
 
 def _driver_too_old_says(catalogue: Catalogue, gpu: Choice, driver: Choice) -> Said:
     have = numbers(driver.version)
+    wrong, chip = next(
+        (one, chip)
+        for one, chip in zip(gpu.gpus, gpu.chips_from, strict=True)
+        if chip and _before(have, numbers(chip))
+    )
+    return Said(
+        f"driver {driver.version} does not know {wrong.name}; {chip} is the first that drives "
+        f"compute capability {wrong.cc}",
+        (fact(f"the first driver known to drive compute capability {wrong.cc} is {chip}", wrong),),
+        f'write driver: {{branch: "{chip.split(".")[0]}"}} or newer',
+    )
+
+
+def _board_unseen(gpu: Choice, driver: Choice) -> bool:
+    have = numbers(driver.version)
+    return not _driver_too_old(gpu, driver) and any(
+        one.first_driver and _before(have, numbers(one.first_driver)) for one in gpu.gpus
+    )
+
+
+def _board_unseen_says(catalogue: Catalogue, gpu: Choice, driver: Choice) -> Said:
+    have = numbers(driver.version)
     wrong = next(o for o in gpu.gpus if o.first_driver and _before(have, numbers(o.first_driver)))
     return Said(
-        f"driver {driver.version} does not know {wrong.name}; {wrong.first_driver} is the first "
-        "that drives it",
-        (fact(f"the first driver known to drive {wrong.name} is {wrong.first_driver}", wrong),),
-        f'write driver: {{branch: "{str(wrong.first_driver).split(".")[0]}"}} or newer',
+        f"driver {driver.version} knows compute capability {wrong.cc}, and {wrong.name} itself is "
+        f"listed from {wrong.first_driver} on: whether it drives this board is not known",
+        (fact(f"{wrong.name} is listed from driver {wrong.first_driver} on", wrong),),
+        f"choose {wrong.first_driver} or later, or certify one such host first",
     )
 
 
@@ -121,5 +143,6 @@ RULES = (
     Rule("STACK-GPU-TOOLKIT", ("gpu", "cuda"), _toolkit, _toolkit_says),
     Rule("STACK-GPU-DRIVER", ("gpu", "driver"), _driver_too_new, _driver_too_new_says),
     Rule("STACK-GPU-DRIVER-OLD", ("gpu", "driver"), _driver_too_old, _driver_too_old_says),
+    Rule("STACK-GPU-UNSEEN", ("gpu", "driver"), _board_unseen, _board_unseen_says, "flagged"),
     Rule("STACK-GPU-FLAVOUR", ("gpu", "flavour"), _flavour, _flavour_says),
 )
