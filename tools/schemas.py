@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Write the JSON Schema of every file that cudactl reads or writes into docs/schemas/.
+
+tools/schemas.py            write them
+tools/schemas.py --check    exit 3 when one is not what the models say
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from cudactl.contracts.certificate import Certificate
+from cudactl.contracts.evidence import Evidence
+from cudactl.contracts.lock import StackLock
+from cudactl.contracts.plan import SavedPlan
+from cudactl.contracts.spec import StackSpec
+from cudactl.contracts.state import HostState
+from cudactl.contracts.verdict import SpecVerdict
+
+FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
+MODELS: dict[str, tuple[type[BaseModel], str]] = {
+    "stack": (StackSpec, "stack.yaml: the wish"),
+    "lock": (StackLock, "the value of `lock` in stack.lock"),
+    "state": (HostState, "what `probe state` prints"),
+    "plan": (SavedPlan, "a saved plan"),
+    "evidence": (Evidence, "what `probe measure` prints"),
+    "certificate": (Certificate, "a certificate"),
+    "verdict": (SpecVerdict, "what `stack check --json` says of one spec"),
+}
+
+
+def schema(name: str) -> str:
+    """Return one schema as text; the same models give the same bytes."""
+    model, title = MODELS[name]
+    document = model.model_json_schema(by_alias=True)
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **document,
+        "title": f"cudactl: {title}",
+    }
+    if name == "stack":
+        # A spec may say which schema it follows; the reader takes the key out.
+        document["properties"] = {"$schema": {"type": "string"}, **document["properties"]}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> int:
+    """Write or check; return the exit code."""
+    wrong = []
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in MODELS:
+        path, text = FOLDER / f"{name}.schema.json", schema(name)
+        if "--check" in sys.argv[1:]:
+            if not path.exists() or path.read_text() != text:
+                wrong.append(path.name)
+        else:
+            path.write_text(text)
+    if wrong:
+        print(f"not what the models say: {', '.join(wrong)}; run tools/schemas.py", file=sys.stderr)
+    return 3 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
