@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import queue
 import shutil
 import threading
@@ -20,8 +21,10 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from cudactl.contracts.errors import CudactlError, UnreachableError, UsageError
-from cudactl.stack.fetching import CHUNK, TIMEOUT, session, why_not, without_password
+from cudactl.stack.fetching import TIMEOUT, session, why_not, without_password
 
+PIECE = 1 << 16
+"""Bytes read at a time; what a broken connection loses is less than one piece."""
 AT_ONCE = 3
 """Connections: enough to fill a line, few enough to be a polite guest."""
 ATTEMPTS = 3
@@ -138,17 +141,18 @@ class _Run:
                 return
 
     def _partial(self, one: Wanted) -> Path:
-        return self.folder / f"{one.sha256}.part"
+        # By place too: one file may be wanted in two repositories at once.
+        place = hashlib.sha256(os.path.relpath(one.path, self.folder).encode()).hexdigest()
+        return self.folder / f"{one.sha256[:32]}-{place[:8]}.part"
 
     def _fetch(self, one: Wanted) -> None:
         partial = self._partial(one)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                digest = self._receive(one, partial)
-                break
-            except _Broken as broken:
-                if attempt == ATTEMPTS:
-                    raise _unreachable(one, str(broken)) from None
+        went_on = partial.is_file()
+        digest = self._received(one, partial)
+        if digest != one.sha256 and went_on and not self._stop.is_set():
+            # What was there before may be the wrong part: only a whole file is held against anyone.
+            partial.unlink(missing_ok=True)
+            digest = self._received(one, partial)
         if self._stop.is_set():
             return
         if digest != one.sha256:
@@ -172,6 +176,16 @@ class _Run:
                 f"  [{self.count}/{len(self.missing)}] {one.path.name}  "
                 f"({self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB)"
             )
+
+    def _received(self, one: Wanted, partial: Path) -> str:
+        """Return the sha256 of the file, however often its connection breaks."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._receive(one, partial)
+            except _Broken as broken:
+                if attempt == ATTEMPTS:
+                    raise _unreachable(one, str(broken)) from None
+        return ""
 
     def _receive(self, one: Wanted, partial: Path) -> str:
         """Append what is missing to `partial` and return the sha256 of all of it.
@@ -218,7 +232,7 @@ def _digest_of(path: Path, limit: int) -> tuple[hashlib._Hash, int]:
         return digest, 0
     have = 0
     with path.open("rb") as file:
-        while piece := file.read(CHUNK):
+        while piece := file.read(PIECE):
             digest.update(piece)
             have += len(piece)
     return digest, have
@@ -238,7 +252,7 @@ def _opened(one: Wanted, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
     if one.url.startswith("file://"):
         with _source(one) as file:
             file.seek(start)
-            yield start, iter(lambda: file.read(CHUNK), b"")
+            yield start, iter(lambda: file.read(PIECE), b"")
         return
     import requests
 
@@ -257,7 +271,7 @@ def _opened(one: Wanted, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
                 raise _unreachable(one, f"the server answers {answer.status_code} {answer.reason}")
             begins = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
             goes_on = answer.status_code == 206 and begins
-            yield start if goes_on else 0, answer.iter_content(CHUNK)
+            yield start if goes_on else 0, answer.iter_content(PIECE)
     except (
         requests.exceptions.ConnectionError,
         requests.exceptions.ChunkedEncodingError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -289,14 +290,25 @@ def test_a_disk_that_fills_up_on_the_way(
 ) -> None:
     lock, _ = lock_from(**SMALL)
     package = lock.packages[0]
-    partial_folder = tmp_path / "bundle/.partial"
-    partial_folder.mkdir(parents=True)
-    (partial_folder / f"{package.sha256}.part").symlink_to("/dev/full")
+    place = hashlib.sha256(f"../ubuntu2404/x86_64/{package.filename}".encode()).hexdigest()
+    part = tmp_path / "bundle/.partial" / f"{package.sha256[:32]}-{place[:8]}.part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to("/dev/full")
     error = refused(lambda: bundled(lock))
     assert error.code == "DOWNLOAD-NO-ROOM"
     assert "No space left" in error.found
-    (partial_folder / f"{package.sha256}.part").unlink()
+    part.unlink()
     assert bundled(lock).files == len(lock.packages)
+
+
+def test_one_package_in_two_repositories(lock_from: Locks, bundled: Bundles) -> None:
+    wish = {"driver": {"branch": "none"}, "container_toolkit": "1"}
+    ubuntu, _ = lock_from(os="ubuntu-24.04", **wish)
+    debian, _ = lock_from(os="debian-12", **wish)
+    assert {p.sha256 for p in ubuntu.packages} & {p.sha256 for p in debian.packages}
+    done = bundled(ubuntu, debian)
+    for lock in (ubuntu, debian):
+        assert locked_from(done.folder, lock).hash == lock.hash
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(
@@ -414,8 +426,6 @@ def test_a_file_that_is_no_package(repository: Repository, bundled: Bundles) -> 
     lock, _ = repository.write([Deb(name="nvidia-container-toolkit", version="1.19.0-1")]).lock(
         container_toolkit="1"
     )
-    import hashlib
-
     package = lock.packages[0]
     file = repository.folder / package.filename
     file.write_bytes(b"\0" * package.size)
