@@ -92,7 +92,7 @@ def host(
 
 
 def _plan(chosen: HostChoice, plan_file: Path | None) -> tuple[list[PlannedHost], Sequence[str]]:
-    from cudactl.workflow.choosing import choose
+    from cudactl.workflow.choosing import choose, choose_planned
     from cudactl.workflow.planning import check_unmoved, load_plans, plan_hosts
 
     if plan_file is None:
@@ -112,23 +112,15 @@ def _plan(chosen: HostChoice, plan_file: Path | None) -> tuple[list[PlannedHost]
             expected="one of them: a saved plan holds its lock",
             remedy="leave --lock out",
         )
-    from cudactl.reach.inventory import resolve_targets
-
     saved, locks = load_plans(plan_file)
-    inventories = chosen.inventories or tuple(saved.inventory)
-    names = chosen.names or tuple(p.host for p in saved.plans)
-    local = not inventories and names == ("localhost",)
-    targets = resolve_targets(
-        () if local else names, inventories, chosen.limit, ssh_args=chosen.ssh_args
+    targets, inventories = choose_planned(
+        saved,
+        chosen.names,
+        chosen.inventories,
+        chosen.limit,
+        max_hosts=chosen.max_hosts,
+        ssh_args=chosen.ssh_args,
     )
-    unknown = [t.name for t in targets if t.name not in locks]
-    if unknown:
-        raise UsageError(
-            "PLAN-OTHER-HOST",
-            f"{plan_file} holds no plan for {', '.join(unknown)}",
-            expected=f"one of {', '.join(sorted(locks))}",
-            remedy="plan for that host first",
-        )
     planned = plan_hosts(targets, locks, forks=chosen.forks)
     check_unmoved(planned, saved)
     return planned, inventories

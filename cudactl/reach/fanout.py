@@ -7,17 +7,21 @@ command line, so inventories may differ per host. Every failure gets a reason th
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import os
+import selectors
 import shlex
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cudactl import zipapp
 from cudactl.contracts.errors import CudactlError
-from cudactl.reach.reasons import reason_for
+from cudactl.reach.reasons import MAX_ANSWER_BYTES, Ending, reason_for
 from cudactl.reach.targets import Target
 
 # Reads exactly the zipapp's length from standard input into a memory file and becomes it; what is
@@ -32,7 +36,8 @@ BOOTSTRAP = (
     " while b:b=b[os.write(f,b):]\n"
     "os.execv(sys.executable,[sys.executable,'-I','-S','/proc/self/fd/%d'%f]+sys.argv[2:])"
 )
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# Between asking a process that has used up its time to end, and ending it.
+KILL_GRACE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -150,16 +155,63 @@ def _fan_out(
 
 
 def _ask_one(target: Target, command: list[str], stdin: bytes, deadline_s: float) -> Answer:
-    start = time.monotonic()
+    begun = time.monotonic()
     try:
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, timeout=deadline_s, check=False
-        )
-        return _answer(target, done.returncode, done.stdout, done.stderr, start)
-    except subprocess.TimeoutExpired:
-        return _answer(target, None, b"", b"", start, deadline_s)
+        ending = _exchange(command, stdin, begun + deadline_s)
     except OSError as error:
-        return _answer(target, 127, b"", str(error).encode(), start)
+        ending = Ending(127, err=str(error).encode())
+    return _answer(target, ending, begun, deadline_s)
+
+
+def _exchange(command: list[str], stdin: bytes, until: float) -> Ending:
+    """Run a command with `stdin`, read both outputs side by side, stop at the limits."""
+    with (
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        ) as child,
+        selectors.DefaultSelector() as ready,
+    ):
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        out, err = bytearray(), bytearray()
+        ready.register(child.stdout, selectors.EVENT_READ, out)
+        ready.register(child.stderr, selectors.EVENT_READ, err)
+        os.set_blocking(child.stdin.fileno(), False)
+        ready.register(child.stdin, selectors.EVENT_WRITE)
+        left = memoryview(stdin)
+        why: Literal["deadline", "flood"] | None = None
+        while ready.get_map() and why is None:
+            for key, _ in ready.select(max(0.0, until - time.monotonic())):
+                if key.data is None:
+                    with contextlib.suppress(BrokenPipeError):
+                        left = left[child.stdin.write(left) or 0 :]
+                        if left:
+                            continue
+                    # All is said, or nobody listens any more: its exit status tells.
+                    ready.unregister(key.fileobj)
+                    child.stdin.close()
+                elif block := os.read(key.fd, 65536):
+                    key.data.extend(block)
+                else:
+                    ready.unregister(key.fileobj)
+            if time.monotonic() >= until:
+                why = "deadline"
+            elif len(out) + len(err) > MAX_ANSWER_BYTES:
+                why = "flood"
+        if why is None:
+            try:
+                child.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                why = "deadline"
+        if why is not None:
+            child.kill()
+        code = child.wait()
+        return Ending(code, bytes(out), bytes(err), why)
 
 
 def _ask_many(
@@ -172,50 +224,54 @@ def _ask_many(
     from ClusterShell.Event import EventHandler
     from ClusterShell.Task import task_self
 
+    # It warns of every host that ends before it has read all; such a host's answer says why.
+    logging.getLogger("ClusterShell").setLevel(logging.ERROR)
+
     class Collect(EventHandler):  # type: ignore[misc]
         """Collects one host's output; ClusterShell calls these by name."""
 
         def __init__(self, target: Target) -> None:
             self.target = target
-            self.start = time.monotonic()
+            self.begun = time.monotonic()
             self.out: list[bytes] = []
             self.err: list[bytes] = []
             self.size = 0
 
         def ev_start(self, worker: Any) -> None:  # noqa: ANN401
-            self.start = time.monotonic()
+            self.begun = time.monotonic()
 
         def ev_read(self, worker: Any, node: str, sname: str, msg: bytes) -> None:  # noqa: ANN401
-            self.size += len(msg)
+            if self.size > MAX_ANSWER_BYTES:
+                return
+            self.size += len(msg) + 1
             if self.size > MAX_ANSWER_BYTES:
                 worker.abort()
                 return
-            (self.out if sname == "stdout" else self.err).append(msg)
+            (self.out if sname == worker.SNAME_STDOUT else self.err).append(msg)
 
         def ev_close(self, worker: Any, timedout: bool) -> None:  # noqa: ANN401
-            code = None if timedout else worker.read_rc()
-            keep(
-                _answer(
-                    self.target,
-                    code,
-                    b"\n".join(self.out),
-                    b"\n".join(self.err),
-                    self.start,
-                    deadline_s if timedout else None,
-                )
-            )
+            stopped: Literal["deadline", "flood"] | None = None
+            if self.size > MAX_ANSWER_BYTES:
+                stopped = "flood"
+            elif timedout or time.monotonic() - self.begun >= deadline_s:
+                stopped = "deadline"
+            ending = Ending(worker.retcode(), b"\n".join(self.out), b"\n".join(self.err), stopped)
+            keep(_answer(self.target, ending, self.begun, deadline_s))
 
     task = task_self()
     task.set_info("fanout", max(1, forks))
     # Output goes to the handlers; ClusterShell's own gathering would keep a second copy.
     task.set_default("stdout_msgtree", False)
     task.set_default("stderr_msgtree", False)
+    # ClusterShell waits without a limit for a process that has closed its outputs. `timeout` keeps
+    # them open until the process ends, and ends it; ClusterShell's own limit is the second one.
+    limit = ["timeout", "--foreground", f"--kill-after={KILL_GRACE_S}", str(deadline_s)]
     for target in targets:
         command, stdin = parts(target)
         worker = task.shell(
-            "exec " + shlex.join(command),
+            "exec " + shlex.join([*limit, *command]),
             handler=Collect(target),
-            timeout=deadline_s,
+            timeout=deadline_s + 2 * KILL_GRACE_S,
             stderr=True,
         )
         worker.write(stdin)
@@ -226,25 +282,18 @@ def _ask_many(
         task.abort()
 
 
-def _answer(
-    target: Target,
-    code: int | None,
-    out: bytes,
-    err: bytes,
-    start: float,
-    deadline_s: float | None = None,
-) -> Answer:
-    duration = time.monotonic() - start
+def _answer(target: Target, ending: Ending, begun: float, deadline_s: float) -> Answer:
+    duration = time.monotonic() - begun
     document: dict[str, Any] | None = None
     # Banners and shell greetings may come first: the probe's document is the last line.
-    last = out.rstrip().rsplit(b"\n", 1)[-1] if out.strip() else b""
-    if last.startswith(b"{"):
+    last = ending.out.rstrip().rsplit(b"\n", 1)[-1]
+    if last.startswith(b"{") and ending.stopped is None:
         try:
             loaded = json.loads(last)
             document = loaded if isinstance(loaded, dict) else None
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
-    if code == 0 and document is not None:
+    if ending.code == 0 and document is not None:
         return Answer(target, document, None, duration)
-    error = reason_for(target, code, out, err, document, deadline_s)
+    error = reason_for(target, ending, document, deadline_s)
     return Answer(target, None, error, duration)

@@ -6,10 +6,29 @@ stable code. Everything here exits 4: nothing is known about the host, so nothin
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from cudactl.contracts.errors import CudactlError, UnreachableError
 from cudactl.reach.targets import Target
+
+# A state or an evidence document is far below this; what a host prints is held in memory.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the way to one host ended, and what came over it."""
+
+    code: int | None
+    """Exit status of ssh or of the program; None when nothing can be said."""
+    out: bytes = b""
+    """Standard output."""
+    err: bytes = b""
+    """Standard error."""
+    stopped: Literal["deadline", "flood"] | None = None
+    """Why it was stopped from here, if it was."""
+
 
 # (words in standard error, code, what was found, what to do); the first match wins.
 SSH_REASONS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
@@ -63,29 +82,29 @@ SUDO_WORDS = (
 
 
 def reason_for(
-    target: Target,
-    code: int | None,
-    out: bytes,
-    err: bytes,
-    document: dict[str, Any] | None,
-    deadline_s: float | None,
+    target: Target, ending: Ending, document: dict[str, Any] | None, deadline_s: float
 ) -> CudactlError:
     """Return the error for a host that gave no usable answer.
 
     Args:
         target: The host.
-        code: Exit status of ssh or the probe; None when the deadline passed.
-        out: Standard output.
-        err: Standard error.
+        ending: How asking it ended.
         document: The probe's document, when it printed one and still failed.
-        deadline_s: The deadline that passed, seconds.
+        deadline_s: Seconds that it had.
     """
-    who = target.name
-    text = err.decode(errors="replace").strip()
-    if deadline_s is not None or code is None:
+    who, code = target.name, ending.code
+    text = ending.err.decode(errors="replace").strip()
+    if ending.stopped == "flood":
+        return UnreachableError(
+            "HOST-FLOODS",
+            f"{who}: more than {MAX_ANSWER_BYTES // 1024**2} MiB came back, and no end",
+            expected="one JSON document",
+            remedy=f"something prints without end at login; try `ssh {target.address} true`",
+        )
+    if ending.stopped == "deadline":
         return UnreachableError(
             "HOST-HANGS",
-            f"{who}: no answer within {deadline_s or 0:.0f} s",
+            f"{who}: no answer within {deadline_s:.0f} s",
             expected="an answer from the probe",
             remedy="look at the machine's console: a hung driver or disk stops ssh or Python there",
         )
@@ -133,7 +152,9 @@ def reason_for(
             expected="Python 3.8 or newer",
             remedy="install a newer one and name it by ansible_python_interpreter",
         )
-    said = _last_line(text) or _last_line(out.decode(errors="replace")) or "nothing on stderr"
+    said = (
+        _last_line(text) or _last_line(ending.out.decode(errors="replace")) or "nothing on stderr"
+    )
     return UnreachableError(
         "PROBE-FAILED",
         f"{who}: the probe ended with status {code} ({said})",

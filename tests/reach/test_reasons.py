@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cudactl.contracts.errors import Exit
-from cudactl.reach.reasons import reason_for
+from cudactl.reach.reasons import Ending, reason_for
 from cudactl.reach.targets import Target
 
 TARGET = Target(name="n1", address="n1.example.org", user="ops")
@@ -29,7 +29,7 @@ TARGET = Target(name="n1", address="n1.example.org", user="ops")
     ],
 )
 def test_each_way_to_fail_has_its_reason(code: int, err: str, expected: str) -> None:
-    error = reason_for(TARGET, code, b"", err.encode(), None, None)
+    error = reason_for(TARGET, Ending(code, err=err.encode()), None, 60.0)
     assert error.code == expected
     assert error.exit_code == Exit.UNMEASURED, "nothing is known about the host"
     assert error.remedy
@@ -41,19 +41,19 @@ def test_a_changed_key_warns_of_somebody_in_between() -> None:
         "@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@\n"
         "Host key verification failed."
     )
-    error = reason_for(TARGET, 255, b"", text.encode(), None, None)
+    error = reason_for(TARGET, Ending(255, err=text.encode()), None, 60.0)
     assert error.code == "HOST-KEY-CHANGED"
     assert "ssh-keygen -R n1.example.org" in error.remedy
 
 
 def test_silence_until_the_deadline_is_a_hang() -> None:
-    error = reason_for(TARGET, None, b"", b"", None, 30.0)
+    error = reason_for(TARGET, Ending(None, stopped="deadline"), None, 30.0)
     assert error.code == "HOST-HANGS"
     assert "30 s" in error.found
 
 
 def test_the_probes_own_error_is_passed_on() -> None:
     said = {"error": {"code": "PROBE-REQUEST", "found": "no legs asked for", "remedy": "ask"}}
-    error = reason_for(TARGET, 2, b"", b"", said, None)
+    error = reason_for(TARGET, Ending(2), said, 60.0)
     assert error.code == "PROBE-REQUEST"
     assert error.found == "n1: no legs asked for"
