@@ -9,28 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.stack.independent import (
-    FILES,
-    LISTED,
-    NO_DRIVER,
-    Stack,
-    base,
-    fits,
-    gpus_of,
-    known_drivers,
-    objections,
-    table,
-)
+from tests.stack.catalogue_rows import FILES, LISTED, fits, gpus_of, known_drivers, table
+from tests.stack.independent import NO_DRIVER, Stack, base, objections
 
 
 def driver_choices(spec: Mapping[str, Any]) -> list[tuple[str | None, str | None]]:
     """Versions and flavours that the wish leaves open; (None, None): no driver."""
     wish = spec.get("driver") or {}
     branch, flavour = wish.get("branch"), wish.get("flavour", "auto")
-    only_frameworks = (
-        bool(spec.get("frameworks")) and not wish and not any(n in spec for n in LISTED)
-    )
-    if branch in NO_DRIVER or only_frameworks:
+    only_frameworks = bool(spec.get("frameworks")) and not any(n in spec for n in LISTED)
+    by_default = not wish and (only_frameworks or spec.get("packages") == "wheels")
+    if branch in NO_DRIVER or by_default:
         return [(None, None)]
     flavours = ("open", "proprietary") if flavour == "auto" else (flavour,)
     archive = [r for r in table("archive_drivers") if r["os"] == spec["os"] and not r["becomes"]]

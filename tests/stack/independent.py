@@ -1,92 +1,34 @@
-"""A second opinion on stacks: the catalogue's tables read anew and judged by other code.
+"""A second opinion on stacks: the catalogue's tables judged by other code than the solver's.
 
-The solver and this file share the CSV files and nothing else, so a mistake in one shows as a
-disagreement. It is small and slow on purpose: every rule is a few lines, and whether a wish can be
-met at all is found by trying the tables' rows.
-
-An objection is hard (the stack cannot stand) or soft (the facts are silent, contested or arguable).
-`why_not` names the hard ones of a chosen stack; `brute_force.py` asks whether any stack would do.
+The two share the CSV files and nothing else, so a mistake in one shows as a disagreement. Every
+rule here is a few lines; an objection is hard (the stack cannot stand) or soft (the facts are
+silent, contested or arguable). `why_not` names the hard ones of a chosen stack; `brute_force.py`
+asks whether any stack would do.
 """
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-CATALOGUE = Path(__file__).parents[2] / "cudactl" / "catalogue"
+from tests.stack.catalogue_rows import (
+    FILES,
+    LISTED,
+    Row,
+    fits,
+    full,
+    gpus_of,
+    known_drivers,
+    minor,
+    number,
+    row,
+    table,
+)
+
 NO_DRIVER = ("none", "preinstalled")
-LISTED = ("cuda", "cudnn", "tensorrt", "tensorrt_rtx", "nccl", "dcgm", "container_toolkit")
-FILES = {"cuda": "toolkits"}
-Row = Mapping[str, str]
 Stack = dict[str, Any]
 Objection = tuple[str, str]
 """Grade ("hard" or "soft") and reason."""
-
-
-@cache
-def table(name: str) -> tuple[Row, ...]:
-    with (CATALOGUE / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(csv.DictReader(file))
-
-
-@cache
-def row(name: str, column: str, value: str) -> Row | None:
-    return next((r for r in table(name) if r[column] == value), None)
-
-
-@cache
-def number(version: str) -> tuple[int, ...]:
-    """ "13.0.2" → (13, 0, 2); what follows the first part that is no number does not count."""
-    return tuple(int(n) for n in re.findall(r"\d+", re.split(r"[^0-9.]", version)[0]))
-
-
-def fits(version: str, wish: str) -> bool:
-    """Whether `wish` is `version` or its beginning, counted in whole components."""
-    parts = wish.split(".") if wish else []
-    return version.split(".")[: len(parts)] == parts
-
-
-def minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
-
-
-def gpus_of(names: list[str]) -> list[Row] | None:
-    """All rows that the names mean (an alias means all of its rows); None: a name is not known."""
-    found: list[Row] = []
-    for name in names:
-        rows = [r for r in table("gpus") if r["name"] == name] or [
-            r for r in table("gpus") if name in [a.strip() for a in r["aliases"].split(";")]
-        ]
-        if not rows:
-            return None
-        found += rows
-    return found
-
-
-@cache
-def known_drivers() -> frozenset[str]:
-    """Every driver version or branch that some table names."""
-    columns = (
-        ("driver_releases", "version"),
-        ("drivers", "newest"),
-        ("drivers", "branch"),
-        ("toolkits", "driver_full"),
-    )
-    return frozenset(r[column] for name, column in columns for r in table(name) if r[column])
-
-
-@cache
-def full(driver: str) -> str:
-    """A branch's newest version; a version is returned as it is."""
-    branch = row("drivers", "branch", driver)
-    return (branch["newest"] or f"{driver}.9999") if branch else driver
-
-
-# --- rules: each looks at a part of the stack and is silent where that part is missing ----------
 
 
 def about_system(s: Stack) -> Iterator[Objection]:
@@ -96,6 +38,9 @@ def about_system(s: Stack) -> Iterator[Objection]:
         return
     if system["architectures"] and s["arch"] not in system["architectures"].split():
         yield "soft", f"no repository seen for {s['os']} on {s['arch']}"
+    for name in ("driver", "dcgm", "container_toolkit"):
+        if s["packages"] == "wheels" and s.get(name):
+            yield "hard", f"there are no wheels of {name}"
     toolkit = row("toolkits", "version", s.get("cuda") or "")
     if toolkit is None:
         return
@@ -108,6 +53,12 @@ def about_system(s: Stack) -> Iterator[Objection]:
         yield "hard", f"nvcc {version} against glibc {system['glibc']}"
     if toolkit["gcc_max"] and number(system["gcc"])[0] > int(toolkit["gcc_max"]):
         yield "soft", f"nvcc {version} against gcc {system['gcc']}; another gcc may be installed"
+
+
+def about_cuda_itself(s: Stack) -> Iterator[Objection]:
+    for name in ("cudnn", "tensorrt", "tensorrt_rtx", "nccl"):
+        if s.get(name) and not s.get("cuda"):
+            yield "soft", f"{name} is built for one CUDA, and none is part of the stack"
 
 
 def about_gpus_and_toolkit(s: Stack) -> Iterator[Objection]:
@@ -137,11 +88,14 @@ def about_driver(s: Stack) -> Iterator[Objection]:
     for gpu in s["gpus"]:
         if gpu["last_branch"] and int(branch["branch"]) > int(gpu["last_branch"]):
             yield "hard", f"{gpu['name']} ends with branch {gpu['last_branch']}"
-        if gpu["first_driver"] and number(full(driver)) < number(gpu["first_driver"]):
-            earlier = int(branch["branch"]) < number(gpu["first_driver"])[0]
-            # Inside one branch the tables only say in which version it was seen first.
-            grade = "hard" if earlier else "soft"
-            yield grade, f"{gpu['name']} begins with driver {gpu['first_driver']}"
+        # A board may run on drivers older than the one it was first seen in, as long as they know
+        # its chip.
+        chip = [r["first_driver"] for r in table("gpus") if r["cc"] == gpu["cc"]]
+        known = min((number(first) for first in chip if first), default=(0,))
+        if int(branch["branch"]) < known[0]:
+            yield "hard", f"{gpu['cc']} ({gpu['name']}) begins with driver branch {known[0]}"
+        elif gpu["first_driver"] and number(full(driver)) < number(gpu["first_driver"]):
+            yield "soft", f"{gpu['name']} was first seen in driver {gpu['first_driver']}"
         if (gpu["open_module"], flavour) in (
             ("unsupported", "open"),
             ("required", "proprietary"),
@@ -165,9 +119,7 @@ def about_cudnn(s: Stack) -> Iterator[Objection]:
     if cudnn is None:
         return
     major = (s.get("cuda") or "").split(".")[0]
-    if not major:
-        yield "soft", "cuDNN without a CUDA to belong to"
-    elif major not in cudnn["cuda_majors"].split():
+    if major and major not in cudnn["cuda_majors"].split():
         yield "hard", f"cuDNN {cudnn['version']} is built for CUDA {cudnn['cuda_majors']}"
     for gpu in s["gpus"]:
         least = (cudnn["min_cc_cuda13"] if major == "13" else "") or cudnn["min_cc"]
@@ -184,11 +136,12 @@ def about_tensorrt(s: Stack) -> Iterator[Objection]:
         return
     name, cuda = f"TensorRT {tensorrt['version']}", s.get("cuda")
     builds = [number(b) for b in tensorrt["built_for_cuda"].split()]
-    if not cuda:
-        yield "soft", f"{name} without a CUDA to belong to"
-    elif not builds:
-        yield "soft", f"what {name} is built for is not known"
-    elif not any(
+    if cuda and not builds:
+        # NVIDIA's change log: CUDA 11 ends before 10.13.2, CUDA 13 begins there.
+        later = number(tensorrt["version"]) >= (10, 13, 2)
+        known_not = number(cuda)[0] == (11 if later else 13)
+        yield ("hard" if known_not else "soft"), f"what {name} is built for is not known"
+    elif cuda and not any(
         b[0] == number(cuda)[0] and (b[0] <= 12 or b <= number(minor(cuda))) for b in builds
     ):
         yield "hard", f"{name} is built for CUDA {tensorrt['built_for_cuda']}"
@@ -198,10 +151,19 @@ def about_tensorrt(s: Stack) -> Iterator[Objection]:
         elif number(gpu["cc"]) < (7, 5) and not tensorrt["min_cc"]:
             yield "soft", f"what {name} needs at least is not known"
     if tensorrt["cudnn"] and s.get("cudnn") and not fits(s["cudnn"], tensorrt["cudnn"]):
-        yield "hard", f"{name} needs cuDNN {tensorrt['cudnn']}"
+        # Two majors of cuDNN can lie side by side.
+        yield "soft", f"{name} loads cuDNN {tensorrt['cudnn']}"
     python = (row("distributions", "name", s["os"]) or {}).get("python")
     if tensorrt["pythons"] and python not in tensorrt["pythons"].split():
         yield "soft", f"{name} has no bindings for {python}"
+
+
+def about_nccl(s: Stack) -> Iterator[Objection]:
+    nccl, major = row("nccl", "version", s.get("nccl") or ""), (s.get("cuda") or "").split(".")[0]
+    built = {build.split(".")[0] for build in nccl["built_for_cuda"].split()} if nccl else set()
+    if major and built and major not in built:
+        # The table lists the builds that were seen, and others may exist.
+        yield "soft", f"NCCL {s['nccl']} was seen for CUDA {sorted(built)} only"
 
 
 def about_tensorrt_rtx(s: Stack) -> Iterator[Objection]:
@@ -243,11 +205,13 @@ def about_frameworks(s: Stack) -> Iterator[Objection]:
 
 RULES = (
     about_system,
+    about_cuda_itself,
     about_gpus_and_toolkit,
     about_driver,
     about_driver_and_toolkit,
     about_cudnn,
     about_tensorrt,
+    about_nccl,
     about_tensorrt_rtx,
     about_frameworks,
 )
@@ -273,6 +237,7 @@ def why_not(spec: Mapping[str, Any], resolved: Mapping[str, str], flavour: str |
     gpus = gpus_of(spec.get("gpus", []))
     if gpus is None:
         return ["a GPU is not known"]
+    resolved = {name: value for name, value in resolved.items() if value not in NO_DRIVER}
     found: list[str] = []
     for name in LISTED:
         if name in spec and not fits(resolved.get(name, ""), spec[name]):
