@@ -41,11 +41,19 @@ def stack() -> None:
     help="Override this refusal; needs --reason. It is shown on every certificate.",
 )
 @click.option("reason", "--reason", metavar="TEXT", help="Why the refusal is overridden.")
+@click.option(
+    "targets",
+    "--target",
+    multiple=True,
+    metavar="OS[/ARCH]",
+    help="Lock for this target instead of the spec's own; several go into one file.",
+)
 @json_option
 def lock(
     spec: Path,
     output: Path | None,
     locked: bool,
+    targets: tuple[str, ...],
     allow: tuple[str, ...],
     reason: str | None,
     as_json: bool,
@@ -65,20 +73,15 @@ def lock(
         raise click.UsageError("--reason goes with --allow CODE")
     path = output if output is not None else spec.with_suffix(".lock")
     allowed = [Allowance(code=code, reason=str(reason)) for code in dict.fromkeys(allow)]
-    done = lock_spec(spec, path, allowed=allowed, must_be_current=locked)
+    done = lock_spec(spec, path, allowed=allowed, targets=targets, must_be_current=locked)
     if as_json:
-        emit_json(
-            {
-                "file": str(path),
-                "written": done.written,
-                "hash": done.lock.hash,
-                "notes": done.notes,
-                "lock": done.lock.model_dump(mode="json"),
-            }
-        )
+        found = {"file": str(path), "written": done.written, "notes": done.notes}
+        entries = [{"hash": one.hash, "lock": one.model_dump(mode="json")} for one in done.locks]
+        emit_json({**found, **(entries[0] if len(entries) == 1 else {"locks": entries})})
         return
-    say(lock_title(done.lock))
-    say(lock_table(done.lock))
+    for one in done.locks:
+        say(lock_title(one))
+        say(lock_table(one))
     for text in done.notes:
         note(f"note: {text}")
     if locked:
@@ -93,18 +96,21 @@ def lock(
 @click.argument("lock_file", metavar="[LOCK]", type=LOCK_FILE, default=Path("stack.lock"))
 @json_option
 def show(lock_file: Path, as_json: bool) -> None:
-    """Show what a lock holds (default: stack.lock)."""
+    """Show what a lock holds (default: stack.lock); FILE#OS for one of several targets."""
     from cudactl.cli.show_stack import lock_details, lock_table, lock_title
-    from cudactl.workflow.stack import read_lock
+    from cudactl.workflow.stack import read_lock, read_locks, split_target
 
-    lock = read_lock(lock_file)
+    file, target = split_target(lock_file)
+    locks = read_locks(file) if target is None else [read_lock(lock_file)]
     if as_json:
-        emit_json({"hash": lock.hash, "lock": lock.model_dump(mode="json")})
+        entries = [{"hash": one.hash, "lock": one.model_dump(mode="json")} for one in locks]
+        emit_json(entries[0] if len(entries) == 1 else {"locks": entries})
         return
-    say(lock_title(lock))
-    say(lock_table(lock))
-    say()
-    say(lock_details(lock))
+    for one in locks:
+        say(lock_title(one))
+        say(lock_table(one))
+        say()
+        say(lock_details(one))
 
 
 @stack.command()

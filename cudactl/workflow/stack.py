@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cudactl.contracts.errors import CudactlError, UsageError
 from cudactl.contracts.lock import Allowance, LockedPackage, StackLock
+from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.verdict import SpecFinding
-from cudactl.stack.lockfile import lock_is_current, read_lock, write_lock
+from cudactl.stack.lockfile import (
+    lock_is_current,
+    read_lock,
+    read_locks,
+    split_target,
+    target_name,
+    write_locks,
+)
 from cudactl.stack.locking import lock_stack
 from cudactl.stack.specfile import read_spec
 from cudactl.workflow.checking import explain_name
 from cudactl.workflow.places import cache_folder
 
-__all__ = ["Locked", "Why", "lock", "read_lock", "why_package"]
+__all__ = ["Locked", "Why", "lock", "read_lock", "read_locks", "split_target", "why_package"]
 
 DEFAULT_LOCK = Path("stack.lock")
 USUAL_OS = "ubuntu-24.04"
@@ -26,7 +37,8 @@ USUAL_OS = "ubuntu-24.04"
 class Locked:
     """What `stack lock` did."""
 
-    lock: StackLock
+    locks: list[StackLock]
+    """One lock a target."""
     notes: list[str]
     """What the reader should know."""
     path: Path
@@ -40,20 +52,32 @@ def lock(
     lock_path: Path,
     *,
     allowed: list[Allowance],
+    targets: Sequence[str] = (),
     must_be_current: bool = False,
 ) -> Locked:
-    """Lock the wish in `spec_path` into `lock_path`.
+    """Lock the wish in `spec_path` into `lock_path`, for its own target or for several.
 
-    With `must_be_current` nothing is written and no index is asked: the lock on disk must answer
+    With `must_be_current` nothing is written and no index is asked: the locks on disk must answer
     exactly this wish.
+
+    Args:
+        spec_path: The wish.
+        lock_path: The lock file.
+        allowed: Refusals that are overridden.
+        targets: OS or OS/ARCH, each in place of the spec's own; empty: the spec's own.
+        must_be_current: Only look.
 
     Raises:
         CudactlError: LOCK-NOT-CURRENT (exit code 3), and what reading and locking raise.
+        UsageError: STACK-TARGET.
     """
     spec = read_spec(spec_path)
+    specs = [for_target(spec, target) for target in dict.fromkeys(targets)] or [spec]
     if must_be_current:
-        there = read_lock(lock_path)
-        if not lock_is_current(there, spec):
+        there = read_locks(lock_path)
+        if not targets and len(there) > 1:
+            specs = [for_target(spec, target_name(one)) for one in there]
+        if not _current(there, specs):
             raise CudactlError(
                 "LOCK-NOT-CURRENT",
                 f"{lock_path} was made from another spec than {spec_path} holds now",
@@ -62,8 +86,38 @@ def lock(
                 f"-o {lock_path}",
             )
         return Locked(there, [], lock_path, written=False)
-    made, notes = lock_stack(spec, allowed=allowed, folder=spec_path.parent, cache=cache_folder())
-    return Locked(made, notes, lock_path, write_lock(made, lock_path))
+    locks, notes = [], []
+    for one in specs:
+        made, said = lock_stack(one, allowed=allowed, folder=spec_path.parent, cache=cache_folder())
+        locks.append(made)
+        notes += said if len(specs) == 1 else [f"{target_name(made)}: {text}" for text in said]
+    return Locked(locks, notes, lock_path, write_locks(locks, lock_path))
+
+
+def for_target(spec: StackSpec, target: str) -> StackSpec:
+    """Return the wish for another target, "OS" or "OS/ARCH".
+
+    Raises:
+        UsageError: STACK-TARGET.
+    """
+    os, _, arch = target.partition("/")
+    try:
+        return StackSpec.model_validate(
+            {**spec.model_dump(exclude_unset=True), "os": os, "arch": arch or spec.arch}
+        )
+    except ValidationError:
+        raise UsageError(
+            "STACK-TARGET",
+            f"--target {target} is no target",
+            expected="a distribution, or a distribution and an architecture",
+            remedy="write, for example: --target ubuntu-24.04/x86_64",
+        ) from None
+
+
+def _current(locks: Sequence[StackLock], specs: Sequence[StackSpec]) -> bool:
+    return len(locks) == len(specs) and all(
+        any(lock_is_current(one, spec) for one in locks) for spec in specs
+    )
 
 
 @dataclass(frozen=True)

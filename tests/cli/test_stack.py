@@ -133,3 +133,14 @@ def test_an_override_is_written_into_the_lock(cudactl: Cudactl, folder: Path) ->
     assert done.returncode == 0
     assert "was not needed" in done.stderr
     assert not json.loads((folder / "stack.lock").read_text())["lock"]["allowed"]
+
+
+def test_a_target_that_is_none_is_refused(cudactl: Cudactl, tmp_path: Path) -> None:
+    (tmp_path / "stack.yaml").write_text('os: ubuntu-24.04\ncuda: "13.0"\n')
+    done = cudactl("stack", "lock", "--target", "ubuntu", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "STACK-TARGET" in done.stderr
+    done = cudactl("stack", "lock", "--target", "ubuntu-20.04", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "ubuntu-20.04 is not supported" in done.stderr
+    assert not (tmp_path / "stack.lock").exists()

@@ -35,8 +35,8 @@ def test_a_second_time_nothing_is_written(spec: Path) -> None:
     path = spec.with_suffix(".lock")
     first = lock(spec, path, allowed=[])
     assert first.written
-    assert first.lock.resolved == {"container_toolkit": "1.19.0"}
-    assert read_lock(path) == first.lock
+    assert first.locks[0].resolved == {"container_toolkit": "1.19.0"}
+    assert read_lock(path) == first.locks[0]
     assert not lock(spec, path, allowed=[]).written
 
 
@@ -46,7 +46,7 @@ def test_the_mirrors_key_is_found_beside_the_spec(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert lock(spec, spec.with_suffix(".lock"), allowed=[]).lock.sources[0].fingerprint
+    assert lock(spec, spec.with_suffix(".lock"), allowed=[]).locks[0].sources[0].fingerprint
 
 
 def test_a_lock_is_held_against_its_spec_without_an_index(spec: Path, tmp_path: Path) -> None:
