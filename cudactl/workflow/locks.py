@@ -1,16 +1,26 @@
-"""Which lock a host gets: `--lock`, or the inventory variable `cudactl_lock`."""
+"""Which lock a host gets: `--lock`, or the inventory variable `cudactl_lock`.
+
+A lock file may hold the locks of several targets; then the host's own distribution decides, which
+costs one more round trip to it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cudactl.contracts.errors import UsageError
 from cudactl.contracts.lock import StackLock
+from cudactl.contracts.state import HostState
+from cudactl.reach.fanout import run_probe
 from cudactl.reach.targets import Target
-from cudactl.stack.lockfile import read_lock
+from cudactl.stack.lockfile import read_lock, read_locks, split_target
 
 DEFAULT_LOCK = Path("stack.lock")
+DEBIAN_ARCH = {"amd64": "x86_64", "arm64": "sbsa"}
+"""dpkg's architecture → NVIDIA's word."""
 
 
 def locks_for(
@@ -24,8 +34,8 @@ def locks_for(
     Raises:
         UsageError: LOCK-NOT-SAID, or what reading the file finds.
     """
-    read: dict[Path, StackLock] = {}
-    chosen: dict[str, StackLock] = {}
+    read: dict[Path, list[StackLock]] = {}
+    held: dict[str, list[StackLock]] = {}
     for target in targets:
         path = lock if lock is not None else _from_variable(target, inventories)
         if path is None and DEFAULT_LOCK.exists():
@@ -38,8 +48,31 @@ def locks_for(
                 remedy="write a stack.yaml and run: cudactl stack lock",
             )
         if path not in read:
-            read[path] = read_lock(path)
-        chosen[target.name] = read[path]
+            file, wanted = split_target(path)
+            read[path] = read_locks(file) if wanted is None else [read_lock(path)]
+        held[target.name] = read[path]
+    return _by_host(targets, held)
+
+
+def _by_host(targets: Sequence[Target], held: dict[str, list[StackLock]]) -> dict[str, StackLock]:
+    """Choose among several locks by what each host is.
+
+    A host that does not answer, or that none is for, gets the first: planning it says so.
+    """
+    chosen = {name: locks[0] for name, locks in held.items()}
+    asked = [target for target in targets if len(held[target.name]) > 1]
+    for answer in run_probe(asked, ["state"]) if asked else []:
+        if answer.document is None:
+            continue
+        try:
+            state = HostState.model_validate(answer.document)
+        except ValidationError:
+            continue
+        name = answer.target.name
+        own = (state.os.name, DEBIAN_ARCH.get(state.dpkg_arch or ""))
+        for lock in held[name]:
+            if (lock.target.os, lock.target.arch) == own:
+                chosen[name] = lock
     return chosen
 
 
