@@ -107,7 +107,7 @@ def _floor(version: str, branch: DriverBranch) -> Iterator[StaleFinding]:
             component="driver",
             found=f"driver {version} has published vulnerabilities",
             expected=f"{branch.security_floor} or later in branch {branch.branch}",
-            remedy=_UPGRADE,
+            remedy=f'admit it in the spec (driver.branch: "{branch.branch}"), then: {_UPGRADE}',
             source=_source(branch),
         )
 
