@@ -37,8 +37,8 @@ def number(version: str) -> tuple[int, ...]:
 
 def fits(version: str, wish: str) -> bool:
     """Whether `wish` is `version` or its beginning, counted in whole components."""
-    parts = wish.split(".") if wish else []
-    return version.split(".")[: len(parts)] == parts
+    parts = number(wish)
+    return number(version)[: len(parts)] == parts
 
 
 def minor(version: str) -> str:
