@@ -134,12 +134,17 @@ def _archives(catalogue: Catalogue) -> Findings:
 def _libraries(catalogue: Catalogue) -> Findings:
     minors = {row.minor for row in catalogue.toolkits}
     majors = {row.major for row in catalogue.toolkits}
+    # What an index has may be built for a toolkit that is younger than the catalogue.
+    newest = numbers(catalogue.toolkits[-1].minor)
     for table in ("cudnn", "tensorrt", "tensorrt_rtx", "nccl", "dcgm"):
         for row in catalogue.table(table):
             built: tuple[str, ...] = getattr(row, "built_for_cuda", ())
             of: tuple[str, ...] = getattr(row, "cuda_majors", ())
-            said = [f"CUDA {minor} is no toolkit" for minor in built if minor not in minors]
-            said += [f"CUDA {major} is no major" for major in of if major not in majors]
+            said = [
+                f"CUDA {one} is no toolkit"
+                for one in (*built, *of)
+                if one not in minors | majors and numbers(one) <= newest[: one.count(".") + 1]
+            ]
             if not {minor.split(".")[0] for minor in built} <= set(of):
                 said.append(f"built for {' '.join(built)}, and majors {' '.join(of)}")
             if table in ("cudnn", "dcgm") and not of:
@@ -204,7 +209,8 @@ def _packages(catalogue: Catalogue) -> Findings:
         except re.error as error:
             yield LintFinding("CAT-PATTERN", "packages", key, f"no regular expression: {error}")
             continue
-        if pattern.fullmatch("") or re.search(r"\.[*+]|^\^|\$$", row.pattern):
+        anything = pattern.fullmatch("") or pattern.fullmatch("some-package=1.0-1")
+        if anything or re.search(r"^\^|\$$", row.pattern):
             text = "it matches anything, or anchors itself though it must match whole anyway"
             yield LintFinding("CAT-PATTERN", "packages", key, text)
 

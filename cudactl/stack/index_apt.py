@@ -76,6 +76,8 @@ class AptIndex:
     """sha256 of `Packages`."""
     text: str
     """`Packages`, as it was verified."""
+    date: str = ""
+    """Day that its signed text gives itself, ISO 8601; empty: it gives none."""
     _sorted: dict[str, list[Package]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -124,7 +126,14 @@ def fetch_index(source: IndexSource, cache: Path) -> AptIndex:
         text = data.decode()
     except UnicodeDecodeError:
         raise _malformed(source, "Packages is not UTF-8 text") from None
-    return AptIndex(source, key, digest, text)
+    return AptIndex(source, key, digest, text, _day(release))
+
+
+def _day(release: dict[str, str]) -> str:
+    try:
+        return parsedate_to_datetime(release.get("Date", "")).date().isoformat()
+    except (ValueError, TypeError, OverflowError):
+        return ""
 
 
 def _verified(source: IndexSource, signed: bytes, cache: Path) -> tuple[PublicKey, dict[str, str]]:

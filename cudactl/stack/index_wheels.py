@@ -91,7 +91,7 @@ class _Chosen:
 
 
 @contextmanager
-def _reachable(url: str, what: str) -> Iterator[None]:
+def reachable(url: str, what: str) -> Iterator[None]:
     """Turn network trouble into one error that says which index and what to do."""
     import requests
     from pypi_simple import NoSuchProjectError, UnsupportedContentTypeError
@@ -135,7 +135,7 @@ def wheel_closure(
             name = canonicalize_name(wish.project)
             if name in chosen:
                 continue
-            with _reachable(url, name):
+            with reachable(url, name):
                 page = client.get_project_page(name, timeout=TIMEOUT_S)
             wheel, version = _best(page.packages, wish, target)
             pick = chosen[name] = _Chosen(wheel, wish, version, top_level)
@@ -210,7 +210,7 @@ def _requirements(
         "platform_python_implementation": "CPython",
         "extra": "",
     }
-    text = _metadata(client, wheel, url, cache)
+    text = wheel_metadata(client, wheel, url, cache)
     try:
         found = [
             Requirement(value)
@@ -221,7 +221,7 @@ def _requirements(
     return [r for r in found if r.marker is None or r.marker.evaluate(environment)]
 
 
-def _metadata(client: Any, wheel: Any, url: str, cache: Path) -> str:  # noqa: ANN401
+def wheel_metadata(client: Any, wheel: Any, url: str, cache: Path) -> str:  # noqa: ANN401
     """Return a wheel's METADATA; the wheel's own sha256 says which one it is."""
     kept = cache / _digest(wheel)
     if kept.is_file():
@@ -229,7 +229,7 @@ def _metadata(client: Any, wheel: Any, url: str, cache: Path) -> str:  # noqa: A
     from pypi_simple import DigestMismatchError, NoMetadataError
     from remotezip import RemoteZip, RemoteZipError
 
-    with _reachable(url, wheel.filename):
+    with reachable(url, wheel.filename):
         text = None
         if wheel.has_metadata:
             verify = bool(wheel.metadata_digests)
@@ -306,7 +306,7 @@ def _digest(wheel: Any) -> str:  # noqa: ANN401
 
 
 def _size(url: str, index: str) -> int:
-    with _reachable(url, "its size"):
+    with reachable(url, "its size"):
         answer = session(index).head(url, timeout=TIMEOUT_S, allow_redirects=True)
         answer.raise_for_status()
     length = answer.headers.get("Content-Length", "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ class Overlay:
     """sha256 of its bytes."""
     rows: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False)
     """Table → rows that are added or replaced."""
+    yields: bool = False
+    """Whether its rows give way to rows that were collected later, as those of a new release."""
 
 
 def overlaid(table: str, rows: tuple[Row, ...], overlays: Sequence[Overlay]) -> tuple[Row, ...]:
@@ -50,7 +53,10 @@ def overlaid(table: str, rows: tuple[Row, ...], overlays: Sequence[Overlay]) -> 
         return rows
     merged = {key_of(table, row): row for row in rows}
     for one in overlays:
-        merged |= {key_of(table, row): row for row in one.rows.get(table, ())}
+        for row in one.rows.get(table, ()):
+            there = merged.get(key_of(table, row))
+            if there is None or not one.yields or there.date <= row.date:
+                merged[key_of(table, row)] = row
     return in_order(table, merged.values())
 
 
@@ -78,8 +84,48 @@ def read_overlay(path: Path) -> Overlay:
         raise _unreadable(path, "it names no table")
     if document.pop("schema_version", "1") != "1":
         raise _unreadable(path, "its schema_version is not 1")
+    yields = document.pop("yields", "no") in ("yes", "true", True)
     rows = {table: _rows(path, table, given) for table, given in document.items()}
-    return Overlay(str(path), hashlib.sha256(data).hexdigest(), rows)
+    return Overlay(str(path), hashlib.sha256(data).hexdigest(), rows, yields)
+
+
+def render_overlay(rows: Mapping[str, Sequence[Row]], title: str) -> str:
+    """Return rows as an overlay that yields; the same rows give the same text."""
+    lines = [f"# {title}", "yields: yes"]
+    for table in (name for name in TABLES if rows.get(name)):
+        lines += ["", f"{table}:"]
+        for row in in_order(table, rows[table]):
+            begin = "  - "
+            cells = row.model_dump()
+            told = {"date": cells.pop("date"), "source": cells.pop("source")}
+            for column, value in (cells | told).items():
+                cell = value or ""
+                if isinstance(value, tuple):
+                    cell = ("; " if column == "aliases" else " ").join(value)
+                if cell:
+                    lines.append(f"{begin}{column}: {json.dumps(cell, ensure_ascii=False)}")
+                    begin = "    "
+    return "\n".join(lines) + "\n"
+
+
+def write_overlay(path: Path, text: str) -> None:
+    """Write an overlay whole or not at all.
+
+    Raises:
+        UsageError: OVERLAY-NOT-WRITTEN.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(
+            "OVERLAY-NOT-WRITTEN",
+            f"{path} cannot be written: {error.strerror}",
+            expected="a folder that you may write to",
+            remedy="name another file: cudactl catalogue refresh -o FILE",
+        ) from None
 
 
 def _rows(path: Path, table: str, given: Any) -> tuple[Row, ...]:  # noqa: ANN401 - parsed text
