@@ -14,12 +14,15 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from cudactl.contracts.certificate import Certificate
+from cudactl.contracts.diff import LockDiff
 from cudactl.contracts.evidence import Evidence
 from cudactl.contracts.lock import StackLock
+from cudactl.contracts.outdated import Outdated
 from cudactl.contracts.plan import SavedPlan
 from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.state import HostState
 from cudactl.contracts.verdict import SpecVerdict
+from cudactl.stack.bundle import BundleRecord
 
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 MODELS: dict[str, tuple[type[BaseModel], str]] = {
@@ -30,6 +33,9 @@ MODELS: dict[str, tuple[type[BaseModel], str]] = {
     "evidence": (Evidence, "what `probe measure` prints"),
     "certificate": (Certificate, "a certificate"),
     "verdict": (SpecVerdict, "what `stack check --json` says of one spec"),
+    "diff": (LockDiff, "the value of `diff` in what `stack diff --json` and `upgrade --json` say"),
+    "outdated": (Outdated, "what `stack outdated --json` says"),
+    "bundle": (BundleRecord, "an offline bundle's bundle.json"),
 }
 
 

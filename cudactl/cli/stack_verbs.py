@@ -37,7 +37,7 @@ def diff(before: Path, after: Path, exit_code: bool, explain: bool, as_json: boo
 
     found = diff_files(before, after)
     if as_json:
-        emit_json({"different": found.different, **found.model_dump(mode="json")})
+        emit_json({"different": found.different, "diff": found.model_dump(mode="json")})
     else:
         say(diff_text(found, explain=explain))
     finish(Exit.FAIL if exit_code and found.different else Exit.PASS)

@@ -55,7 +55,7 @@ def wheel_packages(lock: StackLock) -> list[LockedPackage]:
 def variables(lock: StackLock) -> dict[str, str]:
     """Return name → value of what a build or a script asks a lock for; no value holds a blank."""
     found = {
-        "CUDACTL_LOCK": lock.hash,
+        "CUDACTL_LOCK_HASH": lock.hash,
         "CUDACTL_OS": lock.target.os,
         "CUDACTL_ARCH": lock.target.arch,
     }

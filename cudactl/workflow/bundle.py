@@ -79,7 +79,11 @@ def bundle(
         with signing_key(folder / KEY, key, data_folder() / "bundle-keys") as signer:
             partial = folder / PARTIAL
             _begin(folder, partial, signer)
+            if record is not None:
+                say("verifying what is there")
             missing = missing_files(files, folder, wheel_cache())
+            if missing:
+                say(f"fetching {len(missing)} files, {sum(m.size for m in missing) / 1e6:.0f} MB")
             bytes_fetched = fetch_files(missing, partial, say)
             was = record.url if record is not None else None
             try:

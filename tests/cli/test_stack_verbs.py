@@ -152,7 +152,7 @@ def test_diff(site: Site) -> None:
     assert "maintainer" in back.stdout
     document = json.loads(site.run("diff", "old.lock", "stack.lock", "--json").stdout)
     assert document["different"] is True
-    assert document["components"][0]["packages"][0]["kind"] == "newer"
+    assert document["diff"]["components"][0]["packages"][0]["kind"] == "newer"
 
 
 def test_export_prints_or_writes(site: Site) -> None:
@@ -196,7 +196,7 @@ def test_bundle_and_again(site: Site) -> None:
     assert document["locks"][0]["hash"] == site.lock()["hash"]
     assert "licences" in document["licence"]
     moved = site.folder / document["locks"][0]["file"]
-    diff = json.loads(site.run("diff", "stack.lock", moved, "--json").stdout)
+    diff = json.loads(site.run("diff", "stack.lock", moved, "--json").stdout)["diff"]
     assert [r["code"] for r in diff["risks"]] == ["DIFF-KEY", "DIFF-SOURCE"]
     assert diff["components"] == []
     assert json.loads(site.run("outdated", moved, "--json").stdout)["index_asked"] is True

@@ -223,7 +223,7 @@ def test_dockerfile_arguments_name_the_whole_closure(apt_lock: StackLock) -> Non
     arguments = dict(
         line.removeprefix("ARG ").split("=", 1) for line in lines if not line.startswith("#")
     )
-    assert arguments["CUDACTL_LOCK"] == f'"{apt_lock.hash}"'
+    assert arguments["CUDACTL_LOCK_HASH"] == f'"{apt_lock.hash}"'
     assert arguments["CUDNN_VERSION"] == f'"{apt_lock.resolved["cudnn"]}"'
     names = arguments["CUDACTL_APT_PACKAGES"].strip('"').split()
     assert names == [f"{p.name}={p.version}" for p in apt_lock.packages]
