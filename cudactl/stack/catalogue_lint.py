@@ -64,6 +64,7 @@ VERSIONS: dict[str, dict[str, str]] = {
         "version": r"\d+\.\d+\.\d+",
         "driver_full": VERSION,
         "driver_minor": VERSION,
+        "driver_bundled": VERSION,
         "gcc_max": r"\d+",
         "clang_max": r"\d+",
         "glibc_max": r"\d\.\d+",
