@@ -163,13 +163,15 @@ def test_the_nearest_versions_are_offered() -> None:
     assert set(nearest("12.7", minors, 2)) == {"12.6", "12.8"}
 
 
-def test_loading_takes_at_most_60_ms() -> None:
+def test_loading_every_table_takes_at_most_60_ms() -> None:
     script = (
         "import time, cudactl.stack.catalogue as c\n"
         "best = 9.0\n"
         "for _ in range(5):\n"
         "    c.load_catalogue.cache_clear()\n"
-        "    start = time.process_time(); c.load_catalogue()\n"
+        "    start = time.process_time()\n"
+        "    catalogue = c.load_catalogue()\n"
+        "    assert all(catalogue.table(name) for name in c.TABLES)\n"
         "    best = min(best, time.process_time() - start)\n"
         "print(best)\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from cudactl.contracts.errors import Exit, UsageError
 from cudactl.stack import overlay_files as places
-from cudactl.stack.catalogue import Catalogue, assemble, load_catalogue
+from cudactl.stack.catalogue import TABLES, Catalogue, assemble, load_catalogue
+from cudactl.stack.catalogue_lint import lint
 from cudactl.stack.overlay_files import overlay_files
 from cudactl.stack.overlays import LARGEST, read_overlay
 
@@ -77,6 +79,15 @@ def test_words_may_be_a_list_and_the_unknown_may_be_left_out(tmp_path: Path) -> 
     row |= {"date": "2026-11-24", "source": "a mirror"}
     made = laid_over(tmp_path, json.dumps({"cudnn": [row]}), "x.json").cudnn[-1]
     assert (made.cuda_majors, made.min_cc, made.notes) == (("12", "13"), None, "")
+
+
+def test_the_example_of_the_documentation_is_an_overlay(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/catalogue.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    catalogue = laid_over(tmp_path, example)
+    assert lint(catalogue) == []
+    assert catalogue.toolkits[-1].version == "13.6.0"
+    assert [table for table in TABLES if f"`{table}`" not in text] == []
 
 
 def test_overlays_of_a_machine_are_found_and_the_later_counts(
