@@ -9,7 +9,7 @@ import ctypes
 import os
 import re
 import struct
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 VENDOR = re.compile(
     r"/lib(cuda|cudart|cublas|cublasLt|nvrtc|nvrtc-builtins|cudnn\w*|nvinfer\w*|nvonnxparser"
@@ -18,6 +18,16 @@ VENDOR = re.compile(
 LOADER = "loader"
 CACHE = "/etc/ld.so.cache"
 NEW_FORMAT = b"glibc-ld.so.cache1.1"
+# ldconfig.h: FLAG_X8664_LIB64 and FLAG_AARCH64_LIB64; 32-bit libraries have others.
+WORD_64 = (0x0300, 0x0A00)
+
+
+def _tell_nobody(path: str) -> None:
+    """Stand in for `announce` where nobody listens."""
+
+
+# Called with each path before it is loaded, so that a crash can be laid at the right door.
+announce: Callable[[str], object] = _tell_nobody
 
 
 def find(soname: str, folders: List[str]) -> Optional[str]:
@@ -48,11 +58,14 @@ def by_loader(soname: str) -> Optional[str]:
     start = data.find(NEW_FORMAT)
     if start < 0:
         return None
-    (count,) = struct.unpack_from("<I", data, start + 20)
-    for number in range(count):
-        flags, key, value = struct.unpack_from("<iII", data, start + 48 + 24 * number)
-        if _string(data, start + key) == soname and flags & 0xFF00:
-            return _string(data, start + value)
+    try:
+        (count,) = struct.unpack_from("<I", data, start + 20)
+        for number in range(count):
+            flags, key, value = struct.unpack_from("<iII", data, start + 48 + 24 * number)
+            if flags & 0xFF00 in WORD_64 and _string(data, start + key) == soname:
+                return _string(data, start + value)
+    except (struct.error, ValueError):
+        pass  # cut short; ld.so does not read on either
     return None
 
 
@@ -82,6 +95,7 @@ class Loaded:
         if self.path is None:
             self.error = "%s was not found in %s" % (soname, ", ".join(folders))
             return
+        announce(self.path)
         try:
             self.library = ctypes.CDLL(self.path, mode=ctypes.RTLD_GLOBAL)
         except OSError as error:

@@ -50,14 +50,19 @@ def state(arguments: List[str], root: str) -> None:
 
 def measure(arguments: List[str], root: str) -> None:
     """Read a request from standard input, print the Evidence document."""
+    import signal
+
     from cudactl.probe.measure import RequestError, evidence
 
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # As an exception, so that the legs, which have sessions of their own, are ended too.
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     try:
         request = json.loads(sys.stdin.read() or "{}")
         if not isinstance(request, dict):
             raise RequestError("the request is no JSON object")
         say(evidence(request))
-    except (RequestError, ValueError) as error:
+    except (RequestError, ValueError, RecursionError) as error:
         fail("PROBE-REQUEST", str(error), "send what certify compiled from a lock")
 
 

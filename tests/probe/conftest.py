@@ -79,8 +79,9 @@ def compile_library(tmp_path_factory: pytest.TempPathFactory) -> Compile:
         folder = folder or tmp_path_factory.mktemp("library")
         text = folder / (name + ".c")
         text.write_text(source)
-        command = ["gcc", "-shared", "-fPIC", "-O1", f"-Wl,-soname,{name}", *flags]
-        subprocess.run([*command, str(text), "-o", str(folder / name)], check=True)
+        command = ["gcc", "-shared", "-fPIC", "-O1", f"-Wl,-soname,{name}"]
+        # Libraries come after what needs them, or the linker leaves them out.
+        subprocess.run([*command, str(text), *flags, "-o", str(folder / name)], check=True)
         return folder / name
 
     return compile_

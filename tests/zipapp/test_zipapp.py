@@ -1,0 +1,237 @@
+"""The one file that goes to hosts: the same bytes every time, small, standard library only."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cudactl import zipapp
+from tests.judge.healthy import RECORDED, fresh
+from tests.probe.conftest import interpreters
+
+MAX_BYTES = 300_000
+Verb = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def verb(tmp_path_factory: pytest.TempPathFactory) -> Verb:
+    """Run a verb of the zipapp; never a traceback."""
+    path = tmp_path_factory.mktemp("zipapp") / "cudactl.pyz"
+    zipapp.write(path)
+
+    def run(
+        *arguments: str | Path, python: str = sys.executable, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [python, "-I", "-S", str(path), *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def test_the_same_sources_give_the_same_bytes_anywhere_and_any_time(tmp_path: Path) -> None:
+    """Another folder, another user's umask, zone and locale, other times, files left over."""
+    copy = tmp_path / "elsewhere" / "cudactl"
+    for part in ("zipapp", "probe", "judge"):
+        shutil.copytree(zipapp.PACKAGE / part, copy / part)
+    shutil.copy(zipapp.PACKAGE / "__init__.py", copy)
+    for path in copy.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        path.chmod(0o700)
+    (copy / "probe" / "notes.txt").write_text("left over")
+    (copy / "probe" / "__pycache__" / "x.py").parent.mkdir(exist_ok=True)
+    (copy / "probe" / "__pycache__" / "x.py").write_text("left over")
+    script = "import os; os.umask(0o077); from cudactl import zipapp; print(zipapp.sha256())"
+    done = subprocess.run(
+        [sys.executable, "-B", "-S", "-c", script],
+        cwd=copy.parent,
+        env={"PYTHONPATH": str(copy.parent), "TZ": "Asia/Tokyo", "LC_ALL": "C", "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == zipapp.sha256()
+
+
+def test_it_is_small() -> None:
+    assert len(zipapp.build()) <= MAX_BYTES
+
+
+def test_it_holds_probe_and_judge_and_nothing_else() -> None:
+    with zipfile.ZipFile(io.BytesIO(zipapp.build())) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+    assert names == sorted(names)
+    rooms = {name.split("/")[1] for name in names if name.count("/") > 1}
+    assert rooms == {"probe", "judge"}
+    alone = {name for name in names if name.count("/") < 2}
+    assert alone == {"__main__.py", "cudactl/__init__.py", "cudactl/zipapp_main.py"}
+
+
+def test_the_written_file_runs_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "cudactl.pyz"
+    zipapp.write(path)
+    done = subprocess.run([str(path), "state"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["schema_version"] == 1
+
+
+# --- the verbs, under every interpreter ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Recorded evidence of real wheels, and the policy of its lock."""
+    folder = tmp_path_factory.mktemp("judge")
+    _, policy = fresh("wheels")
+    (folder / "policy.json").write_text(json.dumps(policy))
+    return RECORDED / "wheels-cuda-13.0-no-gpu.json", folder / "policy.json"
+
+
+@pytest.mark.parametrize("version", sorted(interpreters()))
+def test_every_python_judges_and_gates(
+    verb: Verb, files: tuple[Path, Path], tmp_path: Path, version: str
+) -> None:
+    python = interpreters()[version]
+    judged = verb("judge", *files, python=python)
+    assert judged.returncode == 0, judged.stdout
+    certificate = json.loads(judged.stdout)
+    assert (certificate["verdict"], certificate["level"]) == ("PASS", "linkage")
+    gated = verb("gate", "--root", tmp_path, python=python)
+    assert (gated.returncode, gated.stdout.count("\n")) == (4, 1)
+
+
+def test_pythons_before_3_8_are_not_promised_and_none_is_left_out() -> None:
+    """A machine with several interpreters tests them all; this names what was tested."""
+    assert interpreters()
+    assert all(tuple(map(int, v.split("."))) >= (3, 8) for v in interpreters())
+
+
+# --- judge --------------------------------------------------------------------------------------
+
+
+def test_judge_exits_by_its_verdict(verb: Verb, files: tuple[Path, Path], tmp_path: Path) -> None:
+    evidence, policy = files
+    document = json.loads(evidence.read_text())
+    document["legs"][-1]["outcome"] = "crashed"
+    (tmp_path / "failed.json").write_text(json.dumps(document))
+    done = verb("judge", tmp_path / "failed.json", policy)
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (3, "FAIL")
+    document["legs"][-1]["outcome"] = "no_output"
+    (tmp_path / "unmeasured.json").write_text(json.dumps(document))
+    done = verb("judge", tmp_path / "unmeasured.json", policy)
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (4, "ERROR")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), "JUDGE-CALL"),
+        (("{evidence}",), "JUDGE-CALL"),
+        (("{evidence}", "{policy}", "{policy}"), "JUDGE-CALL"),
+        (("/no/such/file", "{policy}"), "FILE-UNREADABLE"),
+        (("{evidence}", "/tmp"), "FILE-UNREADABLE"),
+        (("{garbage}", "{policy}"), "FILE-UNREADABLE"),
+        (("{list}", "{policy}"), "FILE-UNREADABLE"),
+        (("{deep}", "{policy}"), "FILE-UNREADABLE"),
+        (("{policy}", "{policy}"), "EVIDENCE-UNREADABLE"),
+        (("{evidence}", "{evidence}"), "EVIDENCE-UNREADABLE"),
+    ],
+)
+def test_a_wrong_call_of_judge_is_one_error_document(
+    verb: Verb, files: tuple[Path, Path], tmp_path: Path, arguments: tuple[str, ...], code: str
+) -> None:
+    names = {"evidence": files[0], "policy": files[1]}
+    for name, text in {"garbage": "{", "list": "[]", "deep": "[" * 100_000}.items():
+        names[name] = tmp_path / name
+        names[name].write_text(text)
+    done = verb("judge", *(a.format(**names) for a in arguments))
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["code"] == code
+
+
+# --- gate ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A tree that keeps a certificate which stands for it."""
+    evidence, policy = fresh("wheels")
+    from cudactl.judge import judge
+
+    evidence["taken_at"] = time.time()
+    certificate: dict[str, Any] = judge(evidence, policy, "h1", time.time())
+    state = evidence["state"]
+    for name, text in {
+        "/var/lib/cudactl/certificate.json": json.dumps(certificate),
+        "/proc/sys/kernel/random/boot_id": state["boot_id"] + "\n",
+        "/etc/machine-id": state["machine_id"] + "\n",
+    }.items():
+        path = tmp_path / name[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_a_certificate_that_stands_opens_the_gate(verb: Verb, machine: Path) -> None:
+    done = verb("gate", "--root", machine)
+    assert done.returncode == 0, done.stdout
+    assert "PASS at level linkage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "code", "nagios"),
+    [
+        ("proc/sys/kernel/random/boot_id", "another\n", 3, 2),
+        ("etc/machine-id", "another\n", 3, 2),
+        ("var/lib/cudactl/certificate.json", "{", 4, 3),
+        ("var/lib/cudactl/certificate.json", None, 4, 3),
+        (
+            "proc/driver/nvidia/version",
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build\n",
+            3,
+            2,
+        ),
+    ],
+)
+def test_the_gate_reads_the_machine(
+    verb: Verb, machine: Path, file: str, text: str | None, code: int, nagios: int
+) -> None:
+    path = machine / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    assert verb("gate", "--root", machine).returncode == code
+    assert verb("gate", "--root", machine, "--exit-style", "nagios").returncode == nagios
+    assert verb("gate", "--root", machine, "--exit-style=nagios").returncode == nagios
+
+
+@pytest.mark.parametrize("arguments", [("now",), ("--exit-style", "icinga"), ("--exit-style",)])
+def test_a_wrong_call_of_gate_never_opens_it(
+    verb: Verb, machine: Path, arguments: tuple[str, ...]
+) -> None:
+    done = verb("gate", "--root", machine, *arguments)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["code"] == "GATE-CALL"
