@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ LOCKS = "locks"
 AS_GIVEN = "locks/as-given"
 PARTIAL = ".partial"
 SIMPLE = "simple"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_~%:-]*")
 
 
 class BundleRecord(Contract):
@@ -114,8 +117,20 @@ def lock_name(path: Path, lock: StackLock) -> str:
 
 
 def place_of(lock: StackLock, package: LockedPackage) -> str:
-    """Return where a package's file lies below the bundle's folder."""
+    """Return where a package's file lies below the bundle's folder.
+
+    Raises:
+        UsageError: BUNDLE-BAD-NAME, for a name that would lead out of it.
+    """
     file = package.filename.rpartition("/")[2]
+    for name in (package.name, file):
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                "BUNDLE-BAD-NAME",
+                f"the lock names a package {package.name!r} with the file {package.filename!r}",
+                expected="names of letters, digits and . + - _ ~ % :",
+                remedy="do not use this lock; lock again: cudactl stack lock",
+            )
     if _kind(lock, package) == "wheels":
         return f"{SIMPLE}/{package.name}/{file}"
     return f"{repository_of(lock)}/{file}"

@@ -55,17 +55,24 @@ def signing_key(public: Path, given: Path | None, kept: Path) -> Iterator[Signin
 
 def _given(given: Path, home: Path) -> SigningKey:
     try:
-        if given.is_dir():
-            return SigningKey.load(given)
-        return SigningKey.import_file(given, home)
-    except (RepositoryError, OSError) as error:
-        found = error.found if isinstance(error, RepositoryError) else str(error.strerror)
-        raise UsageError(
-            "BUNDLE-KEY-WRONG",
-            f"--signing-key {given}: {found}",
-            expected="a secret OpenPGP key without passphrase",
-            remedy="export one: gpg --armor --export-secret-keys KEY > FILE",
-        ) from None
+        key = SigningKey.load(given) if given.is_dir() else SigningKey.import_file(given, home)
+        there = len(read_keys(key.public_key.encode()))
+        key.sign(b"Found out now, not after everything was fetched: a passphrase, an expired key.")
+    except (RepositoryError, OSError, KeyFormatError) as error:
+        raise _wrong(given, getattr(error, "found", None) or str(error)) from None
+    if there != 1:
+        # Which of them would sign is gpg's own choice, and all of them would be trusted by hosts.
+        raise _wrong(given, f"it holds {there} keys")
+    return key
+
+
+def _wrong(given: Path, found: str) -> UsageError:
+    return UsageError(
+        "BUNDLE-KEY-WRONG",
+        f"--signing-key {given}: {found}",
+        expected="exactly one secret OpenPGP key, without passphrase",
+        remedy="export it alone: gpg --armor --export-secret-keys KEY > FILE",
+    )
 
 
 def _fingerprint(public: Path) -> str | None:

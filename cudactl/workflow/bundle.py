@@ -121,15 +121,19 @@ def _mine(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise _not_written(folder, error) from None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CudactlError(
+                "BUNDLE-BUSY",
+                f"another cudactl is writing into {folder}",
+                expected="one at a time",
+                remedy="wait until it is done, or choose another folder",
+            ) from None
+        except OSError:
+            # Some network file systems cannot lock a folder; the work is safe to do without.
+            pass
         yield
-    except BlockingIOError:
-        raise CudactlError(
-            "BUNDLE-BUSY",
-            f"another cudactl is writing into {folder}",
-            expected="one at a time",
-            remedy="wait until it is done, or choose another folder",
-        ) from None
     finally:
         os.close(handle)
 

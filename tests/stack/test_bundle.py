@@ -281,7 +281,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(
     said: list[str] = []
     error = refused(lambda: bundled(lock_from(**SMALL)[0], say=said.append))
     assert error.code == "DOWNLOAD-NO-ROOM"
-    assert not said
+    assert not any(".deb" in line for line in said)
     assert not list((tmp_path / "bundle").rglob("*.deb"))
 
 
@@ -372,6 +372,34 @@ def test_a_key_of_ones_own_signs_it(lock_from: Locks, bundled: Bundles, tmp_path
     shutil.rmtree(home.with_name("k2"))
 
 
+def test_a_key_among_others_is_not_guessed(
+    lock_from: Locks, bundled: Bundles, tmp_path: Path
+) -> None:
+    files = b""
+    for name in ("k4", "k5"):
+        home = Path(os.environ["HOME"]) / name
+        key = SigningKey.create(home, f"{name} <{name}@example.invalid>")
+        files += exported(key, tmp_path / name).read_bytes()
+        shutil.rmtree(home)
+    both = tmp_path / "both.asc"
+    both.write_bytes(files)
+    error = refused(lambda: bundled(lock_from(**SMALL)[0], key=both))
+    assert error.code == "BUNDLE-KEY-WRONG"
+    assert "2 keys" in error.found
+
+
+def test_names_that_lead_out_of_the_bundle_are_refused(
+    lock_from: Locks, bundled: Bundles, tmp_path: Path
+) -> None:
+    lock, _ = lock_from(**SMALL)
+    for fields in ({"filename": "./.."}, {"filename": "a/.b.deb"}, {"name": "../../evil"}):
+        first = lock.packages[0].model_copy(update=fields)
+        wrong = lock.model_copy(update={"packages": [first, *lock.packages[1:]]})
+        error = refused(lambda wrong=wrong: bundled(wrong))  # type: ignore[misc]
+        assert error.code == "BUNDLE-BAD-NAME"
+        assert not list((tmp_path / "bundle").iterdir())
+
+
 def test_a_key_that_cannot_sign(lock_from: Locks, bundled: Bundles, tmp_path: Path) -> None:
     lock, _ = lock_from(**SMALL)
     home = Path(os.environ["HOME"]) / "k3"
@@ -379,10 +407,21 @@ def test_a_key_that_cannot_sign(lock_from: Locks, bundled: Bundles, tmp_path: Pa
     public = exported(key, tmp_path / "public.asc", "--export")
     nonsense = tmp_path / "nonsense"
     nonsense.write_text("no key at all")
-    for file in (public, nonsense, tmp_path / "nothing"):
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--pinentry-mode", "loopback"]
+    subprocess.run(
+        [*gpg, "--passphrase", "x", "--quick-gen-key", "P <p@example.invalid>", "ed25519", "sign"],
+        capture_output=True,
+        check=True,
+    )
+    locked = tmp_path / "locked.asc"
+    export = [*gpg, "--passphrase", "x", "--armor", "--export-secret-keys", "p@example.invalid"]
+    locked.write_bytes(subprocess.run(export, capture_output=True, check=True).stdout)
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+    for file in (public, nonsense, tmp_path / "nothing", locked):
         error = refused(lambda file=file: bundled(lock, key=file))  # type: ignore[misc]
-        assert error.code == "BUNDLE-KEY-WRONG"
+        assert error.code == "BUNDLE-KEY-WRONG", file
         assert error.exit_code is Exit.USAGE
+    assert not list((tmp_path / "bundle").rglob("*.deb")), "found out before anything was fetched"
     shutil.rmtree(home)
 
 
