@@ -58,8 +58,8 @@ def readme(
         "The locks in `locks/` hold the same packages as the ones they were made from, and have "
         f"the same hash; they name this bundle as their source, at `{url}`:",
         f"    cudactl provision host HOST --lock locks/{locks[0][0]}",
-        "A `file://` address is looked for on each host itself. For hosts that do not mount this "
-        "folder, put it behind any web server and say where: run the command that made the bundle "
+        "Packages at a `file://` address are looked for on each host itself; wheels are fetched by "
+        "the machine that cudactl runs on. For hosts that do not mount this folder, put it behind any web server and say where: run the command that made the bundle "
         "again with `--url http://…`; it then only rewrites the locks. Older locks stay in the "
         "bundle when newer ones are added: it is where a rollback finds its packages.",
         "To lock anew from the bundle alone, name it in the spec:",
