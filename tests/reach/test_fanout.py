@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -98,6 +99,17 @@ def test_a_missing_interpreter_is_named(count: int) -> None:
     answers = run_python(targets(count, python="python3.99"), "print('{}')", [])
     assert codes(answers) == {"HOST-NO-PYTHON"}
     assert all("python3.99" in str(a.error) for a in answers)
+
+
+@pytest.mark.parametrize("old", ["3.6", "3.7"])
+def test_a_python_that_is_too_old_is_named(count: int, old: str) -> None:
+    homes = Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
+    found = sorted(homes.glob(f"{old}.*/bin/python3"))
+    if not found:
+        pytest.skip(f"no Python {old} is on this machine")
+    answers = run_probe(targets(count, python=str(found[0])), ["state"])
+    assert codes(answers) == {"HOST-OLD-PYTHON"}
+    assert all("Python 3.8" in a.error.expected for a in answers if a.error)
 
 
 def test_no_more_hosts_at_once_than_forks(count: int, tmp_path: Path) -> None:
