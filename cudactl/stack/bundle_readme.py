@@ -59,8 +59,9 @@ def readme(
         f"the same hash; they name this bundle as their source, at `{url}`:",
         f"    cudactl provision host HOST --lock locks/{locks[0][0]}",
         "Packages at a `file://` address are looked for on each host itself; wheels are fetched by "
-        "the machine that cudactl runs on. For hosts that do not mount this folder, put it behind any web server and say where: run the command that made the bundle "
-        "again with `--url http://…`; it then only rewrites the locks. Older locks stay in the "
+        "the machine that cudactl runs on. For hosts that do not mount this folder, put it behind "
+        "any web server and say where: run the command that made the bundle again with "
+        "`--url http://…`; it then only rewrites the locks. Older locks stay in the "
         "bundle when newer ones are added: it is where a rollback finds its packages.",
         "To lock anew from the bundle alone, name it in the spec:",
     ]
