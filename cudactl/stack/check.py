@@ -20,7 +20,7 @@ from cudactl.stack.solver.constraints import FLAGS, REFUSALS, Rule
 from cudactl.stack.solver.constraints.frameworks import driver_cuda
 from cudactl.stack.solver.dimensions import Choice, catalogue_dimensions
 from cudactl.stack.solver.explaining import conflicts, speak, unanswered
-from cudactl.stack.solver.instance import Instance
+from cudactl.stack.solver.instance import Instance, concerning
 from cudactl.stack.solver.solving import Question, Solution, prepare, solve
 from cudactl.stack.solver.wishes import NEED_CUDA, wishes_of
 from cudactl.stack.versions import admits
@@ -45,16 +45,29 @@ def check_spec(
 
 
 def catalogue_question(
-    spec: StackSpec, catalogue: Catalogue, allowed: Sequence[Allowance] = ()
+    spec: StackSpec,
+    catalogue: Catalogue,
+    allowed: Sequence[Allowance] = (),
+    *,
+    alone: bool = False,
 ) -> Question:
-    """Return the question that asks a wish of the whole catalogue."""
-    shared = catalogue is load_catalogue()
+    """Return the question that asks a wish of the whole catalogue.
+
+    Args:
+        spec: The wish.
+        catalogue: Facts.
+        allowed: Refusals that are overridden.
+        alone: True where no other spec follows: only what this one asks for is prepared.
+    """
+    wishes = wishes_of(spec)
+    if alone:
+        instance = Instance(concerning(wishes, catalogue_dimensions(catalogue)))
+    elif catalogue is load_catalogue():
+        instance = _shared_instance(catalogue.hash)
+    else:
+        instance = _instance(catalogue)
     return Question(
-        spec,
-        catalogue,
-        wishes_of(spec, catalogue),
-        _shared_instance(catalogue.hash) if shared else _instance(catalogue),
-        tuple(allowance.code for allowance in allowed),
+        spec, catalogue, wishes, instance, tuple(allowance.code for allowance in allowed)
     )
 
 
@@ -88,7 +101,7 @@ def answer(question: Question) -> tuple[list[SpecFinding], Solution | None]:
     except StackRefused as refused:
         return [_from_error(refused, question)], None
     if hopeless:
-        return [unanswered(question, wish) for wish in hopeless], None
+        return [unanswered(question, wish, hopeless) for wish in hopeless], None
     solution = solve(question)
     if solution is None:
         return conflicts(question), None
@@ -147,8 +160,8 @@ def _told(dim: str, question: Question, solution: Solution) -> Choice | None:
         return Choice(dim, catalogue.tensorrt[-1].version)
     if dim == "newest_patch" and "cuda" in solution:
         minor = solution["cuda"].row.minor
-        newest = [row for row in catalogue.toolkits if admits(minor, row.version)][-1]
-        return Choice(dim, newest.version, newest)
+        there = question.instance.dimensions["cuda"]
+        return next(choice for choice in there if admits(minor, choice.version))
     if dim == "driver_cuda" and "driver" in solution:
         return driver_cuda(catalogue, solution["driver"])
     return None

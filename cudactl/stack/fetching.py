@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
-
-import requests
 
 from cudactl import __version__
 from cudactl.contracts.errors import CudactlError, UnreachableError
+
+if TYPE_CHECKING:
+    import requests  # at run time only where something is downloaded: it takes a while
 
 TIMEOUT = (15.0, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
@@ -40,6 +42,8 @@ def session(index: str = "") -> requests.Session:
 
 @lru_cache(maxsize=2)
 def _session(reads_files: bool) -> requests.Session:
+    import requests
+
     made = requests.Session()
     made.headers["User-Agent"] = f"cudactl/{__version__}"
     if _SYSTEM_STORE.is_file():
@@ -80,6 +84,8 @@ def stream(url: str) -> Iterator[bytes | None]:
     if url.startswith("file://"):
         yield from _file(url)
         return
+    import requests
+
     try:
         with session().get(url, stream=True, timeout=TIMEOUT) as answer:
             if answer.status_code == 404:
@@ -116,6 +122,8 @@ def unreachable(url: str, why: str) -> UnreachableError:
 
 def why_not(error: requests.RequestException) -> str:
     """Say in plain words why a request failed."""
+    import requests
+
     text = str(error)
     for sign, words in (
         ("Name or service not known", "the host's name is not known"),

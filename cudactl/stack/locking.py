@@ -24,7 +24,7 @@ from cudactl.stack.gpus import find_gpus
 from cudactl.stack.index_apt import AptIndex, IndexSource, fetch_index
 from cudactl.stack.refusals import StackRefused, check_allowances
 from cudactl.stack.solver.constraints import ALLOWABLE
-from cudactl.stack.solver.instance import Instance
+from cudactl.stack.solver.instance import Instance, concerning
 from cudactl.stack.solver.solving import Question
 from cudactl.stack.solver.wishes import wishes_of
 from cudactl.stack.specfile import spec_hash
@@ -60,7 +60,7 @@ def lock_stack(
     check_allowances(allowed, ALLOWABLE)
     _supported(spec)
     catalogue = load_catalogue()
-    question = catalogue_question(spec, catalogue, allowed)
+    question = catalogue_question(spec, catalogue, allowed, alone=True)
     findings, solution = answer(question)
     if solution is None and (
         spec.packages == "wheels" or any(f.code not in INDEX_KNOWS_MORE for f in findings)
@@ -157,11 +157,12 @@ def lock_apt(
     allowed: Sequence[Allowance],
 ) -> tuple[StackLock, list[SpecFinding]]:
     """Return the lock of apt packages and what is to be said of it. Pure."""
+    wishes = wishes_of(spec)
     question = Question(
         spec,
         catalogue,
-        wishes_of(spec, catalogue),
-        Instance(index_dimensions(catalogue, index, distribution)),
+        wishes,
+        Instance(concerning(wishes, index_dimensions(catalogue, index, distribution))),
         tuple(allowance.code for allowance in allowed),
         index.source.title,
     )

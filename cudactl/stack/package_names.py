@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
-from cudactl.contracts.verdict import SpecFinding
+from cudactl.contracts.verdict import SpecFact, SpecFinding
 from cudactl.stack.catalogue import Catalogue
 from cudactl.stack.facts import PackageMeaning
 from cudactl.stack.solver.constraints.rule import fact
+from cudactl.stack.versions import numbers
 
 IMPOSSIBLE = ("PKG-NO-SUCH-NAME", "PKG-WRONG-GENERATION", "PKG-VIRTUAL", "PKG-JETSON")
 """Codes of names that no repository of that kind can install."""
@@ -34,6 +35,7 @@ def explain_package(catalogue: Catalogue, name: str, os: str) -> list[SpecFindin
         ):
             found.append(_finding(row, bare))
     found += _archive(catalogue, name, os)
+    found += _toolkit(catalogue, bare, os)
     return sorted(found, key=lambda finding: finding.severity != "refused")
 
 
@@ -80,3 +82,30 @@ def _archive(catalogue: Catalogue, name: str, os: str) -> list[SpecFinding]:
                 )
             ]
     return []
+
+
+def _toolkit(catalogue: Catalogue, name: str, os: str) -> list[SpecFinding]:
+    """Say when no repository has a toolkit's packages: never released, or not for that system."""
+    named = re.fullmatch(r"(?:cuda|cuda-toolkit|cuda-nvcc)-([0-9]+)-([0-9]+)", name)
+    if named is None:
+        return []
+    minor = f"{named[1]}.{named[2]}"
+    rows = [row for row in catalogue.toolkits if row.minor == minor]
+    known = [numbers(row.minor) for row in catalogue.toolkits]
+    if not rows and min(known) < numbers(minor) < max(known):
+        told = fact(f"no release of CUDA {minor} is known", catalogue.toolkits[-1])
+        text, instead = f"there never was a CUDA {minor}", "take a minor that exists"
+        return [_impossible(text, told, instead)]
+    for distribution in catalogue.distributions:
+        first = distribution.first_toolkit
+        if distribution.name == os and numbers(minor) < numbers(first):
+            told = fact(f"{distribution.repository} begins with CUDA {first}", distribution)
+            text = f"NVIDIA's repository for {os} has no {name}: it begins with CUDA {first}"
+            return [_impossible(text, told, f"take CUDA {first} or later, or another os")]
+    return []
+
+
+def _impossible(text: str, told: SpecFact, remedy: str) -> SpecFinding:
+    return SpecFinding(
+        code="PKG-NO-SUCH-NAME", severity="refused", text=text, facts=[told], remedy=remedy
+    )

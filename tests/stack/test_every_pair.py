@@ -46,6 +46,7 @@ def gpu_and_driver() -> Iterator[Wish]:
 def gpu_and_its_default_driver() -> Iterator[Wish]:
     for gpu in KINDS:
         yield {"os": "ubuntu-24.04", "gpus": [gpu]}
+    yield {"os": "ubuntu-24.04", "gpus": ["V100 PCIe 16GB", "B200 SXM"]}
 
 
 def two_gpus() -> Iterator[Wish]:

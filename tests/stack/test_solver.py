@@ -46,6 +46,7 @@ def said(code: str, **wishes: Any) -> list[str]:
         ({"cuda": "13.0.9"}, "STACK-UNKNOWN-VERSION", "13.0.9"),
         ({"cuda": "99"}, "STACK-UNKNOWN-VERSION", "not known to the catalogue"),
         ({"os": "ubuntu-20.04"}, "STACK-OS-NOT-SUPPORTED", "ubuntu-20.04"),
+        ({"os": "ubuntu-24.4", "cuda": "13"}, "STACK-OS-NOT-SUPPORTED", "ubuntu-24.4"),
         ({"cuda": "12.4"}, "STACK-TOOLKIT-NOT-FOR-OS", "ubuntu-24.04"),
         ({"os": "ubuntu-26.04", "cuda": "13.0"}, "STACK-TOOLKIT-NOT-FOR-OS", "ubuntu-26.04"),
         ({"cuda": "13.0", "driver": {"branch": "570"}}, "STACK-DRIVER-TOO-OLD", "570"),
@@ -141,6 +142,7 @@ def test_a_refusal_offers_what_would_work_and_it_does() -> None:
     assert [change.text for change in offered][:2] == ['cudnn: "9.12"', 'cuda: "12.9"']
     for change in offered:
         assert judged(**{**wishes, change.key: change.value}).verdict != "refused"
+    assert refused(os="ubuntu-24.4", cuda="13.0").nearest[0].text == "os: ubuntu-24.04"
     assert "12.8" in [c.value for c in refused(cuda="12.7").nearest]
     assert refused(driver={"branch": "535", "source": "distro"}).nearest[0].value == "580"
 
@@ -155,8 +157,10 @@ def test_the_default_driver_serves_every_gpu_and_the_toolkit() -> None:
     assert judged(gpus=["V100"], cuda="12.9").resolved["driver"].startswith("580.")
     assert judged(gpus=["V100"], cuda="12.9").driver_flavour == "proprietary"
     assert judged(gpus=["H200 SXM"], cuda="13.0").driver_flavour == "open"
-    finding = refused(gpus=["K80"], cuda="11.8", os="ubuntu-22.04")
-    assert "470" in finding.text
+    kepler = judged(gpus=["K80"], cuda="11.8", os="ubuntu-22.04")
+    assert kepler.resolved["driver"].startswith("470."), "past its end of life, and the only one"
+    assert "STACK-DRIVER-EOL" in {finding.code for finding in kepler.findings}
+    finding = refused(gpus=["K80"], driver={"branch": "580"}, os="ubuntu-22.04")
     assert finding.nearest[0].text == 'driver: {branch: "470"}'
 
 
@@ -172,6 +176,12 @@ def test_a_prefix_takes_the_highest_that_stands_with_the_rest() -> None:
     [
         ({"cuda": "13.3", "driver": {"branch": "580"}}, "STACK-MINOR-COMPATIBILITY", "PTX"),
         ({"gpus": ["H200 SXM"], "driver": {"branch": "535"}}, "STACK-GPU-UNSEEN", "H200"),
+        ({"gpus": ["GH200"], "driver": {"branch": "580"}}, "STACK-GPU-ARCH", "sbsa"),
+        (
+            {"gpus": ["B200"], "frameworks": {"tensorflow": "2.20"}},
+            "STACK-FRAMEWORK-GPU",
+            "12.5",
+        ),
         ({"driver": {"branch": "570"}}, "STACK-DRIVER-EOL", "end of life"),
         ({"driver": {"branch": "580.1.2"}}, "STACK-RELEASE-UNKNOWN", "580.1.2"),
         ({"driver": {"branch": "620"}}, "STACK-SUPPORT-UNKNOWN", "620"),

@@ -48,8 +48,8 @@ class Choice:
     """driver: whose packages, nvidia or distro."""
     archive: dict[str, ArchiveDriver] = field(default_factory=dict)
     """driver from a distribution: its packages by variant."""
-    deb: str = ""
-    """apt: the whole Debian version, where an index gave it."""
+    all_builds: bool = True
+    """False where `builds` are those that were seen, and there may be others."""
     full_from: str = ""
     """cuda: driver below which it is not complete for sure, judged by its minor and older ones."""
     never: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Choice:
     base: Torch | None = None
     """torch: the release, where this is its build for another CUDA."""
     sm: tuple[str, ...] = ()
-    """torch: compute capabilities it can have code for; empty: not known."""
+    """torch, tensorflow: compute capabilities it can have code for; empty: not known."""
     least_driver: str = ""
     """torch: least driver for the CUDA that it brings; empty: not known."""
 
@@ -100,13 +100,17 @@ def catalogue_dimensions(catalogue: Catalogue) -> Dimensions:
             for row in catalogue.tensorrt_rtx
         ],
         "nccl": [
-            Choice("nccl", row.version, row, builds=row.built_for_cuda) for row in catalogue.nccl
+            Choice("nccl", row.version, row, builds=row.built_for_cuda, all_builds=False)
+            for row in catalogue.nccl
         ],
         "dcgm": [Choice("dcgm", row.version, row) for row in catalogue.dcgm],
         "container_toolkit": [
             Choice("container_toolkit", row.version, row) for row in catalogue.container_toolkit
         ],
-        "tensorflow": [Choice("tensorflow", row.version, row) for row in catalogue.tensorflow],
+        "tensorflow": [
+            Choice("tensorflow", row.version, row, sm=_targets(catalogue, row.tested_cuda))
+            for row in catalogue.tensorflow
+        ],
         "torch": _torch(catalogue),
         "driver": [*vendor_drivers(catalogue), *archive_drivers(catalogue)],
         "gpu": [],
@@ -204,6 +208,10 @@ def _never(catalogue: Catalogue, version: str) -> tuple[str, ...]:
         for major, versions in of.items()
         if here < min(versions) or (here > max(versions) and major != newest)
     )
+
+
+def _targets(catalogue: Catalogue, minor: str | None) -> tuple[str, ...]:
+    return next((row.sm for row in catalogue.toolkits if row.minor == minor), ())
 
 
 def _torch(catalogue: Catalogue) -> list[Choice]:

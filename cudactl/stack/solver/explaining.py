@@ -7,7 +7,9 @@ it, and single changes that would work, nearest first.
 from __future__ import annotations
 
 import bisect
+import difflib
 import itertools
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from cudactl.contracts.verdict import NearestSpec, SpecFact, SpecFinding
@@ -17,7 +19,7 @@ from cudactl.stack.solver.constraints import REFUSALS, Rule, Said
 from cudactl.stack.solver.constraints.rule import fact
 from cudactl.stack.solver.dimensions import Choice
 from cudactl.stack.solver.solving import Question
-from cudactl.stack.solver.wishes import Wish
+from cudactl.stack.solver.wishes import NEED_CUDA, Wish
 from cudactl.stack.versions import nearest, numbers
 
 MOST_NEAREST = 4
@@ -43,51 +45,38 @@ TITLES = {
 }
 
 
-def unanswered(question: Question, wish: Wish) -> SpecFinding:
+def unanswered(question: Question, wish: Wish, hopeless: Sequence[Wish]) -> SpecFinding:
     """Return the refusal of a wish that no value answers: a version that does not exist."""
     catalogue = question.catalogue
+    others = [other for other in question.wishes if other not in hopeless]
+    changes = _changes(question, wish, others, count=3)
+    known = [c for c in question.instance.dimensions.get(wish.dim, []) if not c.named]
     if wish.dim == "os":
-        names: list[str] = [row.name for row in catalogue.distributions]
-        text = f"{wish.value} is not supported; cudactl knows {', '.join(names)}"
-        changes = [
-            NearestSpec(key="os", value=name, text=f"os: {name}")
-            for name in _by_family(wish, names)
-        ]
+        names = ", ".join(choice.version for choice in known)
+        text = f"{wish.value} is not supported; cudactl knows {names}"
         facts = [fact("NVIDIA has a repository for each of these", catalogue.distributions[0])]
-        return _refusal(
-            "STACK-OS-NOT-SUPPORTED", text, [wish], facts, changes, "choose one of them"
-        )
-    known = question.instance.dimensions.get(wish.dim, [])
-    versions = [c.version for c in known if not c.named]
+        remedy = "choose one of them"
+        return _refusal("STACK-OS-NOT-SUPPORTED", text, [wish], facts, changes, remedy)
+    versions = list(dict.fromkeys(choice.version for choice in known))
     name = TITLES.get(wish.dim, wish.dim)
     beyond = bool(versions) and numbers(wish.value) > max(map(numbers, versions))
-    text = (
-        f"{name} {wish.value} is not known to the catalogue of {catalogue.day}"
-        if beyond
-        else f"there is no {name} {wish.value}"
-    )
-    if not versions:
-        text = f"the catalogue knows no {name} at all"
-    code = "STACK-UNKNOWN-VERSION"
+    text, code = f"there is no {name} {wish.value}", "STACK-UNKNOWN-VERSION"
+    if beyond:
+        text = f"{name} {wish.value} is not known to the catalogue of {catalogue.day}"
     if question.index is not None:
-        there = listed(versions) if versions else "none"
-        text = f"{question.index} has no {name} {wish.value}; it has {there}"
+        text = f"{question.index} has no {name} {wish.value}; it has {listed(versions)}"
         code, beyond = "STACK-VERSION-NOT-IN-INDEX", False
-    near = list(dict.fromkeys(_like(wish, v) for v in nearest(wish.value, versions)))
-    row = next((c.row for c in known if c.row is not None and c.version in versions), None)
-    facts = [
-        fact(
-            f"{name} versions known: {min(versions, key=numbers)} to {max(versions, key=numbers)}"
-            if versions
-            else f"no {name} is known",
-            row or catalogue.toolkits[-1],
-        )
-    ]
-    changes = [_change(wish, value) for value in near]
+    if versions:
+        near = ", ".join(nearest(wish.value, versions))
+        least, most = min(versions, key=numbers), max(versions, key=numbers)
+        told = f"{name} versions known: {least} to {most}; nearest {near}"
+    else:
+        told = f"no {name} is known"
+    row = next((choice.row for choice in known if choice.row is not None), catalogue.toolkits[-1])
     remedy = "choose one that exists"
     if beyond:
         remedy += "; if it is new: cudactl catalogue refresh, or a newer cudactl"
-    return _refusal(code, text, [wish], facts, changes, remedy)
+    return _refusal(code, text, [wish], [fact(told, row)], changes, remedy)
 
 
 def conflicts(question: Question) -> list[SpecFinding]:
@@ -169,9 +158,12 @@ def nearest_specs(question: Question, wishes: Iterable[Wish]) -> list[NearestSpe
     return [change for _, change in found][:MOST_NEAREST]
 
 
-def _changes(question: Question, wish: Wish, others: list[Wish]) -> list[NearestSpec]:
-    """Return up to two values for one wish that work with all the others."""
+def _changes(
+    question: Question, wish: Wish, others: list[Wish], count: int = 2
+) -> list[NearestSpec]:
+    """Return a few values for one wish that work with all the others."""
     instance, allowed = question.instance, question.allowed
+    others = [other for other in others if other is not wish]
     if not instance.possible(others, without=allowed):
         return []
     if wish.dim == "gpu":
@@ -181,20 +173,39 @@ def _changes(question: Question, wish: Wish, others: list[Wish]) -> list[Nearest
         (c for c in instance.dimensions.get(wish.dim, ()) if not wish.admits(c) and not c.named),
         key=_distance(question, wish),
     ):
-        change = _change(wish, _like(wish, choice.version))
-        if change in changes:
+        value = _like(wish, choice.version)
+        change = _change(wish, value)
+        if change in changes or (numbers(value) and not re.fullmatch(r"[0-9.]+", value)):
             continue
         if instance.possible(others, values=[choice], without=allowed):
             changes.append(change)
-            if len(changes) == 2:
+            if len(changes) == count:
                 break
-    if not changes and wish.dim not in ("os", "arch", "packages", "source", "flavour", "driver"):
+    if not changes and _can_go(question, wish):
         changes.append(NearestSpec(key=wish.key, value=None, text=f"leave out {wish.key}"))
     return changes
 
 
+def _can_go(question: Question, wish: Wish) -> bool:
+    """Return True when the spec still means something without this key."""
+    if wish.dim in ("os", "arch", "packages", "source", "flavour", "driver"):
+        return False
+    rest = {other.dim for other in question.wishes if other is not wish}
+    if wish.dim == "cuda" and rest & set(NEED_CUDA):
+        return False
+    return bool(rest - {"os", "arch", "packages", "source", "flavour", "gpu", "kernel"})
+
+
 def _distance(question: Question, wish: Wish) -> Callable[[Choice], tuple[object, ...]]:
     """Order values by how far they are from the wish, in steps of what exists; newer first."""
+    if wish.dim == "os":
+        alike = difflib.SequenceMatcher(b=wish.value)
+
+        def resemblance(choice: Choice) -> tuple[object, ...]:
+            alike.set_seq1(choice.version)
+            return (-alike.ratio(), choice.version)
+
+        return resemblance
     known = question.instance.dimensions.get(wish.dim, ())
     steps = sorted({numbers(choice.version) for choice in known})
     meant = next((m for m in map(replacement, question.instance.admitted(wish)) if m), wish.value)
@@ -234,11 +245,6 @@ def _change(wish: Wish, value: str) -> NearestSpec:
     outer, _, inner = key.partition(".")
     quoted = f'"{value}"' if numbers(value) else value
     return NearestSpec(key=key, value=value, text=f"{outer}: {{{inner}: {quoted}}}")
-
-
-def _by_family(wish: Wish, names: list[str]) -> list[str]:
-    family = wish.value.rpartition("-")[0]
-    return [n for n in names if n.startswith(family + "-")] or names
 
 
 def _refusal(

@@ -93,7 +93,10 @@ def preference(
 
     def driver(choice: Choice) -> tuple[object, ...]:
         full = cuda is None or complete(choice, cuda)
-        return (full is False, *_newest(choice))
+        eol = choice.branch.eol
+        past = eol is not None and eol < question.catalogue.day
+        # Among what a spec names (one branch), its newest; among all, a supported one first.
+        return (past, full is False, *_newest(choice))
 
     def flavour(choice: Choice) -> tuple[object, ...]:
         # `auto` is open wherever every GPU accepts it; without GPUs, what the branch prefers.
@@ -109,4 +112,9 @@ def preference(
 
 
 def _newest(choice: Choice) -> tuple[object, ...]:
-    return (tuple(-n for n in numbers(choice.version)),)
+    return (_is_preview(choice), tuple(-n for n in numbers(choice.version)))
+
+
+def _is_preview(choice: Choice) -> bool:
+    """Return True for a release candidate: taken only where nothing else answers."""
+    return getattr(choice.row, "prerelease", "") == "yes"

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import Catalogue
 from cudactl.stack.solver.dimensions import LIBRARIES, Choice
 from cudactl.stack.versions import admits
 
@@ -46,7 +45,7 @@ class Wish:
         return (self.key if self.written else f"{self.key}?", self.value)
 
 
-def wishes_of(spec: StackSpec, catalogue: Catalogue) -> list[Wish]:
+def wishes_of(spec: StackSpec) -> list[Wish]:
     """Return what a spec asks for, in the order of the spec's keys."""
     found = [
         _exactly("os", "os", spec.os),
@@ -58,7 +57,7 @@ def wishes_of(spec: StackSpec, catalogue: Catalogue) -> list[Wish]:
     found += [_exactly("gpus", "gpu", name) for name in dict.fromkeys(spec.gpus)]
     if spec.kernel is not None:
         found.append(_exactly("kernel", "kernel", spec.kernel))
-    found += _driver(spec, catalogue)
+    found += _driver(spec)
     if spec.cuda is not None:
         found.append(_prefix("cuda", "cuda", spec.cuda))
     for dim in LIBRARIES:
@@ -75,7 +74,11 @@ def brings_driver(spec: StackSpec) -> bool:
     branch = spec.driver.branch if spec.driver is not None else None
     if branch in ("none", "preinstalled"):
         return False
-    return branch is not None or (spec.packages == "apt" and not _only_frameworks(spec))
+    if branch is not None or (spec.packages == "apt" and not _only_frameworks(spec)):
+        return True
+    # A flavour or a source that is written down asks for a driver, even where none can come.
+    written = spec.driver.model_fields_set if spec.driver is not None else set()
+    return bool(written & {"flavour", "source"})
 
 
 def _only_frameworks(spec: StackSpec) -> bool:
@@ -83,7 +86,7 @@ def _only_frameworks(spec: StackSpec) -> bool:
     return bool(spec.frameworks) and all(value is None for value in others)
 
 
-def _driver(spec: StackSpec, catalogue: Catalogue) -> list[Wish]:
+def _driver(spec: StackSpec) -> list[Wish]:
     if not brings_driver(spec):
         return []
     driver = spec.driver
@@ -99,8 +102,8 @@ def _driver(spec: StackSpec, catalogue: Catalogue) -> list[Wish]:
             Wish(
                 "driver",
                 "driver",
-                "a supported long-term or production branch",
-                lambda choice: is_default(choice, catalogue),
+                "the newest long-term or production branch that fits",
+                is_default,
                 written=False,
             )
         )
@@ -114,12 +117,10 @@ def _driver(spec: StackSpec, catalogue: Catalogue) -> list[Wish]:
     return found
 
 
-def is_default(choice: Choice, catalogue: Catalogue) -> bool:
+def is_default(choice: Choice) -> bool:
     """Return True for a driver that may be chosen when the spec names none."""
-    branch = choice.branch
-    supported = branch.eol is None or branch.eol >= catalogue.day
     replaced = bool(choice.archive) and all(row.becomes for row in choice.archive.values())
-    return branch.kind in ("LTS", "PB") and supported and not replaced and not choice.named
+    return choice.branch.kind in ("LTS", "PB") and not replaced and not choice.named
 
 
 def _exactly(key: str, dim: str, value: str, *, written: bool = True) -> Wish:

@@ -236,6 +236,37 @@ def _untested_says(catalogue: Catalogue, tensorflow: Choice) -> Said:
     )
 
 
+def _tensorflow_gpu(gpu: Choice, tensorflow: Choice) -> bool:
+    return any(sm(one) not in tensorflow.sm for one in gpu.gpus) if tensorflow.sm else False
+
+
+def _tensorflow_gpu_says(catalogue: Catalogue, gpu: Choice, tensorflow: Choice) -> Said:
+    row: Tensorflow = tensorflow.row
+    wrong = next(one for one in gpu.gpus if sm(one) not in tensorflow.sm)
+    return Said(
+        f"TensorFlow {row.version} was tested with CUDA {row.tested_cuda}, which has no code for "
+        f"{wrong.name} (compute capability {wrong.cc}): at best it is compiled at every start",
+        (
+            fact(f"tested with CUDA {row.tested_cuda}", row),
+            fact(f"{wrong.name} has compute capability {wrong.cc}", wrong),
+        ),
+        "certify it on that GPU before relying on it",
+    )
+
+
+def _preview(framework: Choice) -> bool:
+    row: Tensorflow = framework.row
+    return row.prerelease == "yes"
+
+
+def _preview_says(catalogue: Catalogue, framework: Choice) -> Said:
+    return Said(
+        f"{title(framework)} is a release candidate",
+        (fact(f"{framework.version} is the newest of its minor seen", framework.row),),
+        "choose a release",
+    )
+
+
 def _ptx(torch: Choice, driver: Choice, known: Choice) -> bool:
     """The driver runs the wheel's CUDA by minor-version compatibility only."""
     return bool(torch.builds) and numbers(known.version) < numbers(torch.builds[0])
@@ -278,6 +309,14 @@ RULES = (
         _tensorflow_cuda_says,
         "flagged",
     ),
+    Rule(
+        "STACK-FRAMEWORK-GPU",
+        ("gpu", "tensorflow"),
+        _tensorflow_gpu,
+        _tensorflow_gpu_says,
+        "flagged",
+    ),
+    Rule("STACK-PRE-RELEASE", ("tensorflow",), _preview, _preview_says, "flagged"),
     Rule("STACK-FRAMEWORK-UNTESTED", ("tensorflow",), _untested, _untested_says, "flagged"),
     Rule("STACK-FRAMEWORK-PTX", ("torch", "driver", "driver_cuda"), _ptx, _ptx_says, "flagged"),
 )

@@ -139,7 +139,26 @@ def _flavour_says(catalogue: Catalogue, gpu: Choice, flavour: Choice) -> Said:
     )
 
 
+def _arm(gpu: Choice, arch: Choice) -> bool:
+    return arch.version == "x86_64" and any(_with_processor(one) for one in gpu.gpus)
+
+
+def _with_processor(gpu: Gpu) -> bool:
+    """Return True for a GPU that comes on one module with NVIDIA's Arm processor."""
+    return gpu.form in ("GH", "GB")
+
+
+def _arm_says(catalogue: Catalogue, gpu: Choice, arch: Choice) -> Said:
+    wrong = next(one for one in gpu.gpus if _with_processor(one))
+    return Said(
+        f"{wrong.name} sits beside NVIDIA's Arm processor, so its hosts are sbsa, not x86_64",
+        (fact(f"{wrong.name} is a module with a Grace processor", wrong),),
+        "write arch: sbsa",
+    )
+
+
 RULES = (
+    Rule("STACK-GPU-ARCH", ("gpu", "arch"), _arm, _arm_says, "flagged"),
     Rule("STACK-GPU-TOOLKIT", ("gpu", "cuda"), _toolkit, _toolkit_says),
     Rule("STACK-GPU-DRIVER", ("gpu", "driver"), _driver_too_new, _driver_too_new_says),
     Rule("STACK-GPU-DRIVER-OLD", ("gpu", "driver"), _driver_too_old, _driver_too_old_says),

@@ -33,7 +33,7 @@ def serves(build: str, toolkit: Toolkit) -> bool:
 def _not_built(library: Choice, cuda: Choice) -> bool:
     if not library.builds:
         return cuda.row.major in library.never
-    return not any(serves(b, cuda.row) for b in library.builds)
+    return library.all_builds and not any(serves(b, cuda.row) for b in library.builds)
 
 
 def _not_built_says(catalogue: Catalogue, library: Choice, cuda: Choice) -> Said:
@@ -154,12 +154,13 @@ def _shared_says(catalogue: Catalogue, tensorrt: Choice, packages: Choice, newes
 
 
 def _older_build(tensorrt: Choice, cuda: Choice) -> bool:
-    thirteen = cuda.row.major == "13"
-    return thirteen and bool(tensorrt.builds) and cuda.row.minor not in tensorrt.builds
+    serving = any(serves(build, cuda.row) for build in tensorrt.builds)
+    return serving and cuda.row.major == "13" and cuda.row.minor not in tensorrt.builds
 
 
 def _older_build_says(catalogue: Catalogue, tensorrt: Choice, cuda: Choice) -> Said:
-    best = max((b for b in tensorrt.builds if serves(b, cuda.row)), key=numbers)
+    fitting = [build for build in tensorrt.builds if serves(build, cuda.row)]
+    best = max(fitting or tensorrt.builds, key=numbers)
     return Said(
         f"{TITLES[tensorrt.dim]} {tensorrt.version} is the build for CUDA {best}, taken beside "
         f"CUDA {cuda.row.minor}",
@@ -214,6 +215,21 @@ def _trt_cudnn_says(catalogue: Catalogue, tensorrt: Choice, cudnn: Choice) -> Sa
     )
 
 
+def _unseen(library: Choice, cuda: Choice) -> bool:
+    seen = any(serves(build, cuda.row) for build in library.builds)
+    return not library.all_builds and bool(library.builds) and not seen
+
+
+def _unseen_says(catalogue: Catalogue, library: Choice, cuda: Choice) -> Said:
+    title, minor = TITLES[library.dim], cuda.row.minor
+    built = " and ".join(library.builds)
+    return Said(
+        f"a build of {title} {library.version} for CUDA {minor} was not seen, only for {built}",
+        (_row_fact(catalogue, library, f"builds seen of {library.version}: {built}"),),
+        "cudactl stack lock will tell what the repository has",
+    )
+
+
 def _builds_unknown(library: Choice) -> bool:
     return not library.builds
 
@@ -247,6 +263,7 @@ RULES = (
         Rule("STACK-BUILD-UNKNOWN", (dim,), _builds_unknown, _builds_unknown_says, "flagged")
         for dim in ("tensorrt", "nccl")
     ),
+    Rule("STACK-BUILD-UNSEEN", ("nccl", "cuda"), _unseen, _unseen_says, "flagged"),
     Rule("STACK-OLDER-BUILD", ("tensorrt", "cuda"), _older_build, _older_build_says, "note"),
     Rule("STACK-OLDER-BUILD", ("nccl", "cuda"), _older_build, _older_build_says, "note"),
     *(
