@@ -47,8 +47,12 @@ def certificate_table(certificate: Certificate) -> str:
         lines += _verdict(one, room, width)
     lines.append("")
     lines.append(
-        f"  {_counts(certificate)}; {len(certificate.libraries)} vendor libraries loaded and "
-        f"hashed; valid until {_day(certificate.expires)}"
+        f"  {_counts(certificate)}; {len(certificate.libraries)} vendor libraries loaded and hashed"
+        + (
+            f"; valid until {_day(certificate.expires)}"
+            if certificate.verdict in ("PASS", "WARN")
+            else ""
+        )
     )
     return "\n".join(lines)
 

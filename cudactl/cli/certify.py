@@ -52,6 +52,7 @@ def host(
         chosen.lock,
         max_hosts=chosen.max_hosts,
         ssh_args=chosen.ssh_args,
+        current=False,  # what is there is held against the lock that was used, however old
     )
     results = certify_targets(targets, locks, forks=chosen.forks)
     if evidence_folder is not None:

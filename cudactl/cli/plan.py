@@ -33,11 +33,13 @@ def host(output: Path | None, verbose: bool, as_json: bool, **options: Any) -> N
 
     Exit code 0: planned (also when there is nothing to do); 3: refused; 4: could not be read.
     """
-    from cudactl.cli.show_plan import plan_text, summary_line
+    from cudactl.cli.show_plan import plans_text, summary_line
     from cudactl.workflow.choosing import choose
-    from cudactl.workflow.planning import plan_hosts, save_plans
+    from cudactl.workflow.planning import check_can_save, plan_hosts, save_plans
 
     chosen = choice(**options)
+    if output is not None:
+        check_can_save(output)
     targets, locks = choose(
         chosen.names,
         chosen.inventories,
@@ -63,10 +65,9 @@ def host(output: Path | None, verbose: bool, as_json: bool, **options: Any) -> N
             ]
         )
     else:
-        for one in planned:
-            say(plan_text(one, verbose=verbose))
+        say(plans_text(planned, verbose=verbose))
         say()
-        say(summary_line(plans))
+        say(summary_line(planned))
     if output is not None and not codes:
         save_plans(planned, chosen.inventories, output)
         note(f"saved to {output}; apply exactly this with: cudactl provision host --plan {output}")

@@ -15,7 +15,6 @@ from cudactl.contracts.errors import Exit, UsageError, worst
 
 if TYPE_CHECKING:
     from cudactl.contracts.certificate import Certificate
-    from cudactl.provision.run import Progress
     from cudactl.workflow.planning import PlannedHost
     from cudactl.workflow.provision import Applied
 
@@ -56,16 +55,15 @@ def host(
     Nothing is changed before the plan was shown and agreed to. A host that is already right is left
     alone. Exit code 0: right; 3: refused or failed; 4: could not be reached.
     """
-    from cudactl.cli.show_plan import plan_text, summary_line
+    from cudactl.cli.show_plan import plans_text, summary_line
 
     chosen = choice(**options)
     planned, inventories = _plan(chosen, plan_file)
     quiet = as_json
     if not quiet:
-        for one in planned:
-            say(plan_text(one, verbose=bool(verbose)))
+        say(plans_text(planned, verbose=bool(verbose)))
         say()
-        say(summary_line([p.plan for p in planned if p.plan is not None]))
+        say(summary_line(planned))
     codes = [Exit.UNMEASURED for p in planned if p.error is not None]
     codes += [Exit.FAIL for p in planned if p.plan is not None and p.plan.refusals]
     ready = [p for p in planned if p.plan is not None and not p.plan.refusals]
@@ -81,7 +79,7 @@ def host(
             _ask(len(todo))
         password = click.prompt("sudo password", hide_input=True, err=True) if ask_sudo else None
         applied = _apply(todo, inventories, chosen, password, check, diff, verbose, quiet)
-        codes += [Exit.FAIL for a in applied if a.error is not None]
+        codes += [a.error.exit_code for a in applied if a.error is not None]
     certificates: dict[str, Certificate] = {}
     if certify and not check and applied:
         certificates, code = _certify([a for a in applied if a.error is None], quiet)
@@ -134,7 +132,9 @@ def _ask(count: int) -> None:
             expected="a yes to the plan above",
             remedy="add --yes, or save the plan with `plan host -o FILE` and apply it",
         )
-    click.confirm(f"Change {count} host(s) as shown?", abort=True, err=True)
+    if not click.confirm(f"Change {count} host{'s' * (count != 1)} as shown?", err=True):
+        note("Nothing was changed.")
+        finish(Exit.FAIL)
 
 
 def _apply(
@@ -147,25 +147,28 @@ def _apply(
     verbose: int,
     quiet: bool,
 ) -> list[Applied]:
+    from cudactl.cli.show_progress import ProgressLines
     from cudactl.workflow.provision import apply_plans
 
-    def show(progress: Progress) -> None:
-        if quiet or (progress.status in ("ok", "skipped") and not verbose):
-            return
-        mark = {"failed": "✗", "unreachable": "✗"}.get(progress.status, "✓")
-        note(f"  {mark} {progress.host}  {progress.task}  {progress.seconds:.1f} s")
-
-    applied = apply_plans(
-        todo,
-        inventories=inventories,
-        forks=chosen.forks,
-        check=check,
-        diff=diff,
-        become_password=password,
-        verbosity=max(0, verbose - 1),
-        say=note,
-        on_progress=show,
-    )
+    try:
+        with ProgressLines(quiet=quiet, verbose=bool(verbose)) as show:
+            applied = apply_plans(
+                todo,
+                inventories=inventories,
+                forks=chosen.forks,
+                check=check,
+                diff=diff,
+                become_password=password,
+                verbosity=max(0, verbose - 1),
+                say=note,
+                on_progress=show,
+            )
+    except KeyboardInterrupt:
+        note(
+            "\nStopped. What was begun may be half done: run the same command again, it goes on "
+            "from what is there."
+        )
+        raise
     for one in applied:
         if one.error is not None and not quiet:
             click.echo(format_error(one.error), err=True)
@@ -177,6 +180,8 @@ def _certify(done: Sequence[Applied], quiet: bool) -> tuple[dict[str, Certificat
     from cudactl.workflow.certify import certify_targets, exit_of
     from cudactl.workflow.provision import store_certificates
 
+    if done:
+        note("measuring what is there now …")
     results = certify_targets(
         [a.host.target for a in done], {a.host.target.name: a.host.lock for a in done}
     )

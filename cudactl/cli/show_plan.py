@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import click
 
-from cudactl.contracts.plan import Change, Plan, PlanStep
+from cudactl.contracts.plan import Change, PlanStep
 from cudactl.workflow.planning import PlannedHost
 
 SHOWN_CHANGES = 6
+SHOWN_NAMES = 8
 INTERRUPTIONS = {
     "restart": "restarts a service",
     "reboot": "takes effect after a reboot (cudactl does not reboot the host)",
@@ -17,19 +18,34 @@ INTERRUPTIONS = {
 }
 
 
-def plan_text(planned: PlannedHost, *, verbose: bool = False) -> str:
-    """Return one host's plan as lines of text."""
-    head = click.style(planned.target.name, bold=True)
-    if planned.error is not None:
-        return f"{head}  {click.style('could not be read', fg='red')}\n" + _error(planned)
-    assert planned.plan is not None
-    assert planned.state is not None
-    resolved = ", ".join(f"{k} {v}" for k, v in sorted(planned.lock.resolved.items()))
-    os_name = planned.state.os.name + (" look-alike" if planned.state.os.look_alike else "")
-    lines = [f"{head}  {os_name}  ←  lock {planned.lock.short_hash}: {resolved}"]
-    for number, step in enumerate(planned.plan.steps, 1):
+def plans_text(planned: Sequence[PlannedHost], *, verbose: bool = False) -> str:
+    """Return hosts and their plans as lines of text; hosts with the same plan are told together."""
+    groups: dict[str, list[PlannedHost]] = {}
+    for one in planned:
+        groups.setdefault(_sameness(one), []).append(one)
+    return "\n".join(_group_text(group, verbose) for group in groups.values())
+
+
+def _sameness(one: PlannedHost) -> str:
+    if one.plan is None or one.state is None:
+        return f"alone: {one.target.name}"
+    told = one.plan.model_dump_json(exclude={"host", "state_hash"})
+    return f"{one.state.os.name} {one.state.os.look_alike} {certified(one)} {told}"
+
+
+def _group_text(group: list[PlannedHost], verbose: bool) -> str:
+    first = group[0]
+    head = click.style(_names(group), bold=True)
+    if first.error is not None:
+        return f"{head}  {click.style('could not be read', fg='red')}\n" + _error(first)
+    assert first.plan is not None
+    assert first.state is not None
+    resolved = ", ".join(f"{k} {v}" for k, v in sorted(first.lock.resolved.items()))
+    os_name = first.state.os.name + (" look-alike" if first.state.os.look_alike else "")
+    lines = [f"{head}  {os_name}  ←  lock {first.lock.short_hash}: {resolved}"]
+    for number, step in enumerate(first.plan.steps, 1):
         lines += _step(number, step, verbose)
-    for finding in planned.plan.findings:
+    for finding in first.plan.findings:
         word = "refused" if finding.refuses else "note"
         color = "red" if finding.refuses else "yellow"
         lines.append(f"  {click.style(word, fg=color)} {finding.code}: {finding.found}")
@@ -37,9 +53,25 @@ def plan_text(planned: PlannedHost, *, verbose: bool = False) -> str:
             lines.append(f"      expected: {finding.expected}")
         if finding.remedy:
             lines.append(f"      what to do: {finding.remedy}")
-    if planned.plan.empty and not planned.plan.refusals:
-        lines.append(click.style("  nothing to do", fg="green"))
+    if first.plan.empty and not first.plan.refusals:
+        lines.append(f"  {click.style('nothing to do', fg='green')}; {certified(first)}")
     return "\n".join(lines)
+
+
+def _names(group: list[PlannedHost]) -> str:
+    names = [one.target.name for one in group]
+    shown = ", ".join(names[:SHOWN_NAMES])
+    return shown + (f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "")
+
+
+def certified(one: PlannedHost) -> str:
+    """Return what the certificate kept on a host says of this lock and this boot."""
+    kept = one.state.certificate if one.state is not None else None
+    if kept is None or one.state is None or kept.lock != one.lock.hash:
+        return "not certified by this lock yet (cudactl certify host --store)"
+    if kept.boot_id != one.state.boot_id:
+        return "rebooted since it was certified (cudactl certify host --store)"
+    return f"certified: {kept.verdict}, level {kept.level}"
 
 
 def _error(planned: PlannedHost) -> str:
@@ -83,18 +115,35 @@ def _change(change: Change) -> str:
     return f"~ {change.name} {change.before} → {change.after or 'removed'}"
 
 
-def summary_line(plans: Sequence[Plan]) -> str:
-    """Return the last line: hosts, steps, bytes, time."""
-    busy = [p for p in plans if not p.empty]
-    steps = sum(len(p.steps) for p in busy)
-    fetched = sum(s.download_bytes for p in busy for s in p.steps)
-    longest = max((sum(s.seconds for s in p.steps) for p in busy), default=0.0)
-    if not busy:
-        return f"{len(plans)} host(s): nothing to do"
-    return (
-        f"{len(busy)} of {len(plans)} host(s) to change: {steps} steps, "
-        f"{size(fetched)} to fetch, about {duration(longest)}"
-    )
+def summary_line(planned: Sequence[PlannedHost]) -> str:
+    """Return the last line: hosts, steps, bytes, time, and how many are out of reach or refused."""
+    plans = [p.plan for p in planned if p.plan is not None]
+    refused = [p for p in plans if p.refusals]
+    busy = [p for p in plans if not p.empty and not p.refusals]
+    unread = len(planned) - len(plans)
+    parts = []
+    if busy:
+        steps = sum(len(p.steps) for p in busy)
+        fetched = sum(s.download_bytes for p in busy for s in p.steps)
+        longest = max(sum(s.seconds for s in p.steps) for p in busy)
+        parts.append(
+            f"{len(busy)} of {hosts(len(planned))} to change: {steps} step{'s' * (steps != 1)}, "
+            + (f"{size(fetched)} to fetch, " if fetched else "")
+            + f"about {duration(longest)}"
+        )
+    still = len(plans) - len(busy) - len(refused)
+    if still:
+        parts.append(f"{hosts(still)}: nothing to do")
+    if refused:
+        parts.append(f"{hosts(len(refused))} refused")
+    if unread:
+        parts.append(f"{hosts(unread)} could not be read")
+    return "; ".join(parts)
+
+
+def hosts(count: int) -> str:
+    """Return "1 host" or "7 hosts"."""
+    return f"{count} host{'s' if count != 1 else ''}"
 
 
 def size(count: int) -> str:

@@ -38,7 +38,7 @@ class Progress:
     task: str
     role: str | None
     status: str
-    """ok, changed, failed, unreachable or skipped."""
+    """started, ok, changed, failed, unreachable or skipped."""
     seconds: float
     message: str = ""
 
@@ -81,6 +81,7 @@ def run_ansible(
     diff: bool = False,
     become_password: str | None = None,
     verbosity: int = 0,
+    say: Callable[[str], None] = lambda _: None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Outcome]:
     """Run the provisioning play for `hosts` and return one outcome per host name.
@@ -101,6 +102,8 @@ def run_ansible(
         host = str(data.get("host") or "")
         if kind == "runner_on_start":
             starts[f"{host}/{data.get('task_uuid')}"] = time.monotonic()
+            if host in outcomes and on_progress is not None:
+                on_progress(Progress(host, str(data.get("task") or ""), None, "started", 0.0))
         status = {
             "runner_on_ok": "ok",
             "runner_on_failed": "failed",
@@ -137,7 +140,7 @@ def run_ansible(
         passwords = {r"^BECOME password.*:\s*?$": become_password} if become_password else None
         if become_password:
             options.append("--ask-become-pass")
-        interrupted = _Interrupt()
+        interrupted = _Interrupt(say)
         with interrupted.caught():
             result = ansible_runner.run(
                 private_data_dir=str(folder),
@@ -173,12 +176,15 @@ def run_ansible(
 class _Interrupt:
     """Turns the first Ctrl-C into a request to stop Ansible, so that our own cleaning up runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
         self.seen = False
+        self._say = say
 
     @contextmanager
     def caught(self) -> Iterator[None]:
         def stop(*_: object) -> None:
+            if not self.seen:
+                self._say("\nstopping Ansible and giving the hosts back …")
             self.seen = True
 
         before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}

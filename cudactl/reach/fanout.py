@@ -137,7 +137,7 @@ def _fan_out(
     def parts(target: Target) -> tuple[list[str], bytes]:
         python = [target.python, "-I", "-S", "-c", script, *arguments]
         stdin = stdin_of[target.name]
-        wanted, password = become
+        wanted, password = become[0], become[1] or target.become_password
         if wanted and target.become:
             python = ["sudo", *(("-n",) if password is None else ("-S", "-p", "")), "--", *python]
             if password is not None:

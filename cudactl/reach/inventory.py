@@ -1,12 +1,12 @@
-"""Ansible inventories: files, groups, patterns and dynamic plugins, read by Ansible itself.
+"""From names to targets: hosts, groups and patterns of Ansible inventories, or what ssh would take.
 
-Importing Ansible costs about half a second, so it happens only when an inventory was named.
+Ansible reads its inventories itself (`ansible.py`); importing it costs about half a second, so that
+happens only when an inventory was named.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +24,8 @@ CONNECTION_VARIABLES = (
     "ansible_ssh_extra_args",
     "ansible_connection",
     "ansible_become",
+    "ansible_become_password",
+    "ansible_become_pass",
     "ansible_python_interpreter",
     "cudactl_lock",
 )
@@ -69,24 +71,10 @@ def _from_ansible(
                 expected="an Ansible inventory file, folder or plugin configuration",
                 remedy="check the path given with -i (`cudactl lab status` prints the lab's)",
             )
-    # Ansible prints its own warnings while parsing; ours says what matters.
-    os.environ.setdefault("ANSIBLE_DEPRECATION_WARNINGS", "False")
-    from ansible.inventory.manager import InventoryManager
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.template import Templar
-    from ansible.vars.manager import VariableManager
+    from cudactl.reach.ansible import read
 
-    loader = DataLoader()
-    try:
-        inventory = InventoryManager(loader=loader, sources=list(inventories))
-        variables = VariableManager(loader=loader, inventory=inventory)
-    except Exception as error:
-        raise UsageError(
-            "INVENTORY-BAD",
-            f"{', '.join(inventories)}: {error}",
-            expected="an inventory that `ansible-inventory --list` accepts",
-            remedy=f"run: ansible-inventory -i {inventories[0]} --list",
-        ) from error
+    ansible = read(inventories)
+    inventory = ansible.inventory
     known = set(inventory.hosts) | set(inventory.groups)
     for name in names:
         if name not in known and not inventory.get_hosts(pattern=name):
@@ -112,18 +100,16 @@ def _from_ansible(
             expected="at least one host",
             remedy=f"see what is there: ansible-inventory -i {inventories[0]} --graph",
         )
-    targets = []
-    for host in hosts:
-        raw = variables.get_vars(host=host, include_hostvars=False)
-        templar = Templar(loader=loader, variables=raw)
-        values = {key: templar.template(raw[key]) for key in CONNECTION_VARIABLES if key in raw}
-        targets.append(_target(str(host.name), values, ssh_args))
-    return targets
+    return [
+        _target(str(host.name), ansible.variables(host, CONNECTION_VARIABLES), ssh_args)
+        for host in hosts
+    ]
 
 
 def _target(name: str, values: dict[str, Any], ssh_args: tuple[str, ...]) -> Target:
     common = shlex.split(str(values.get("ansible_ssh_common_args") or ""))
     extra = shlex.split(str(values.get("ansible_ssh_extra_args") or ""))
+    password = values.pop("ansible_become_password", values.pop("ansible_become_pass", None))
     python = str(values.get("ansible_python_interpreter") or "python3")
     port = values.get("ansible_port")
     become = values.get("ansible_become")
@@ -141,6 +127,7 @@ def _target(name: str, values: dict[str, Any], ssh_args: tuple[str, ...]) -> Tar
         become=_truth(become) if become is not None else user != "root",
         python="python3" if python.startswith("auto") else python,
         from_inventory=True,
+        become_password=str(password) if password is not None else None,
         variables=values,
     )
 

@@ -36,14 +36,14 @@ SSH_REASONS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
         ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
         "HOST-KEY-CHANGED",
         "its SSH host key is not the one that is known",
-        "if the machine was reinstalled, remove the old key with `ssh-keygen -R {address}` and "
+        "if the machine was reinstalled, remove the old key with `ssh-keygen -R {known}` and "
         "check the new one; if not, somebody may be in between: do not go on",
     ),
     (
         ("Host key verification failed", "No ED25519 host key is known", "host key is known"),
         "HOST-KEY-UNKNOWN",
         "its SSH host key is not known yet",
-        "connect once by hand (`ssh {address}`) and check the key, or add it to known_hosts",
+        "connect once by hand (`ssh {login}`) and check the key, or add it to known_hosts",
     ),
     (
         ("Permission denied", "Too many authentication failures", "no such identity"),
@@ -134,11 +134,13 @@ def reason_for(
     if target.connection == "ssh" and code == 255:
         for words, reason_code, found, remedy in SSH_REASONS:
             if any(word in text for word in words):
-                login = f"{target.user}@{target.address}" if target.user else target.address
+                login = f"-p {target.port} " if target.port else ""
+                login += f"{target.user}@{target.address}" if target.user else target.address
+                known = f"'[{target.address}]:{target.port}'" if target.port else target.address
                 return UnreachableError(
                     reason_code,
                     f"{who}: {found} ({_last_line(text)})",
-                    remedy=remedy.format(address=target.address, login=login),
+                    remedy=remedy.format(known=known, login=login),
                 )
         return UnreachableError(
             "HOST-UNREACHABLE",

@@ -44,6 +44,8 @@ class Target:
     """Interpreter on the target."""
     from_inventory: bool = False
     """True when an Ansible inventory described it."""
+    become_password: str | None = field(default=None, repr=False)
+    """sudo's password, where the inventory (or its vault) holds one."""
     variables: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
     """Inventory variables, e.g. `cudactl_lock`."""
 

@@ -21,14 +21,16 @@ def choose(
     *,
     max_hosts: int | None = None,
     ssh_args: Sequence[str] = (),
+    current: bool = True,
 ) -> tuple[list[Target], dict[str, StackLock]]:
-    """Return targets and target name → lock.
+    """Return targets and target name → lock; `current` refuses locks older than their wish.
 
     Raises:
+        CudactlError: LOCK-NOT-CURRENT.
         UsageError: TARGET-…, INVENTORY-…, LOCK-… or TOO-MANY-HOSTS.
     """
     targets = _few_enough(resolve_targets(names, inventories, limit, ssh_args=ssh_args), max_hosts)
-    return targets, locks_for(targets, lock, inventories)
+    return targets, locks_for(targets, lock, inventories, current=current)
 
 
 def choose_planned(

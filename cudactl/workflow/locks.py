@@ -11,12 +11,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cudactl.contracts.errors import UsageError
+from cudactl.contracts.errors import CudactlError, UsageError
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.state import HostState
 from cudactl.reach.fanout import run_probe
 from cudactl.reach.targets import Target
-from cudactl.stack.lockfile import read_lock, read_locks, split_target
+from cudactl.stack.lockfile import lock_is_current, read_lock, read_locks, split_target
+from cudactl.stack.specfile import read_spec
 
 DEFAULT_LOCK = Path("stack.lock")
 DEBIAN_ARCH = {"amd64": "x86_64", "arm64": "sbsa"}
@@ -24,14 +25,20 @@ DEBIAN_ARCH = {"amd64": "x86_64", "arm64": "sbsa"}
 
 
 def locks_for(
-    targets: Sequence[Target], lock: Path | None, inventories: Sequence[str] = ()
+    targets: Sequence[Target],
+    lock: Path | None,
+    inventories: Sequence[str] = (),
+    *,
+    current: bool = False,
 ) -> dict[str, StackLock]:
     """Return target name → lock; every file is read once.
 
     `--lock` wins over the inventory; a relative `cudactl_lock` is looked for beside the inventory
     first, then in the current folder; with neither, `stack.lock` in the current folder is taken.
+    With `current`, a lock older than the wish beside it (stack.yaml for stack.lock) is refused.
 
     Raises:
+        CudactlError: LOCK-NOT-CURRENT.
         UsageError: LOCK-NOT-SAID, or what reading the file finds.
     """
     read: dict[Path, list[StackLock]] = {}
@@ -50,8 +57,28 @@ def locks_for(
         if path not in read:
             file, wanted = split_target(path)
             read[path] = read_locks(file) if wanted is None else [read_lock(path)]
+            if current:
+                _refuse_older(file, read[path])
         held[target.name] = read[path]
     return _by_host(targets, held)
+
+
+def _refuse_older(file: Path, locks: list[StackLock]) -> None:
+    """Refuse locks that no longer answer the wish beside them; nobody means the old one by it."""
+    wish = file.with_suffix(".yaml")
+    if not wish.is_file():
+        return
+    spec = read_spec(wish)
+    own = [spec.model_copy(update={"os": x.target.os, "arch": x.target.arch}) for x in locks]
+    if any(map(lock_is_current, locks, [spec] * len(locks))):
+        return
+    if not all(map(lock_is_current, locks, own)):
+        raise CudactlError(
+            "LOCK-NOT-CURRENT",
+            f"{wish} was changed after {file} was made from it",
+            expected="a lock of exactly this wish",
+            remedy=f"lock again and look at the difference: cudactl stack lock {wish} -o {file}",
+        )
 
 
 def _by_host(targets: Sequence[Target], held: dict[str, list[StackLock]]) -> dict[str, StackLock]:

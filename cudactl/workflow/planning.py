@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,15 +74,46 @@ def read_state(answer: Answer) -> tuple[HostState | None, CudactlError | None]:
 
 
 def save_plans(planned: Sequence[PlannedHost], inventories: Sequence[str], path: Path) -> None:
-    """Write plans and their locks to `path`, all or nothing."""
+    """Write plans and their locks to `path`, all or nothing.
+
+    Raises:
+        UsageError: PLAN-NOT-WRITTEN.
+    """
     saved = SavedPlan(
         plans=[p.plan for p in planned if p.plan is not None],
         locks={p.lock.hash: p.lock.model_dump(mode="json") for p in planned},
         inventory=[str(Path(i).resolve()) if "," not in i else i for i in inventories],
     )
-    aside = path.with_name(path.name + ".new")
-    aside.write_text(saved.model_dump_json(indent=1) + "\n")
-    aside.replace(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            aside.write_text(saved.model_dump_json(indent=1) + "\n")
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_written(path, error.strerror or str(error)) from None
+
+
+def check_can_save(path: Path) -> None:
+    """Refuse a place that cannot be written before hosts are asked.
+
+    Raises:
+        UsageError: PLAN-NOT-WRITTEN.
+    """
+    if not path.absolute().parent.is_dir():
+        raise _not_written(path, "its folder is not there")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise _not_written(path, "its folder may not be written to")
+
+
+def _not_written(path: Path, why: str) -> UsageError:
+    return UsageError(
+        "PLAN-NOT-WRITTEN",
+        f"{path}: {why}",
+        expected="a file in a folder that may be written to",
+        remedy="choose another place with -o",
+    )
 
 
 def load_plans(path: Path) -> tuple[SavedPlan, dict[str, StackLock]]:

@@ -83,6 +83,7 @@ def apply_plans(
             diff=diff,
             become_password=become_password,
             verbosity=verbosity,
+            say=say,
             on_progress=on_progress,
         )
     except BaseException:
