@@ -77,6 +77,8 @@ class AptSource(Contract):
     """Signed-By value."""
     ours: bool
     """True when the file's name starts with cudactl-."""
+    key: str | None = None
+    """Content of the key file that Signed-By names, base64; None where it could not be read."""
 
 
 class OwnedFile(Contract):
@@ -97,6 +99,41 @@ class WheelStack(Contract):
     """True when the unpacking finished and was verified."""
     wheels: dict[str, str] = Field(default_factory=dict)
     """Wheel file name → sha256, as the stack's manifest says."""
+
+
+class ToolkitHome(Contract):
+    """A CUDA toolkit's folder."""
+
+    path: str
+    """Folder, e.g. "/usr/local/cuda-12.4"."""
+    version: str | None
+    """What its version.json says, or the minor in the folder's name."""
+    packaged: bool
+    """True when a Debian package owns it, false for a runfile's or a copied one."""
+
+
+class ForeignFile(Contract):
+    """Something of NVIDIA's that no Debian package owns."""
+
+    path: str
+    """Absolute path: a toolkit's folder, a library, a wheel's or a conda package's record."""
+    kind: Literal["toolkit", "driver", "library", "python", "conda"]
+    """toolkit and driver: by a runfile or a copy; python: pip; conda."""
+    version: str | None
+    """Version that the name or the record says."""
+
+
+class VendorFiles(Contract):
+    """NVIDIA's files in the usual places, as far as dpkg does not know them."""
+
+    active_toolkit: str | None
+    """Folder that /usr/local/cuda leads to."""
+    toolkits: list[ToolkitHome]
+    """Toolkit folders with a runtime library or a compiler in them."""
+    foreign: list[ForeignFile]
+    """What no Debian package owns; at most 200. Home folders are not looked into."""
+    more: int
+    """How many further ones there are."""
 
 
 class ModuleState(Contract):
@@ -230,6 +267,8 @@ class HostState(Contract):
     """Lock that /opt/cudactl/active points to."""
     module: ModuleState
     """Kernel module."""
+    vendor_files: VendorFiles | None = None
+    """NVIDIA's files outside dpkg; None from a probe that did not look."""
     gpus: list[PciGpu]
     """NVIDIA GPUs on the PCI bus."""
     device_nodes: list[str]

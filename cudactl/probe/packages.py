@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from typing import Any, Dict, List, Optional, Tuple
@@ -11,6 +12,7 @@ from .files import Root
 STATUS = "/var/lib/dpkg/status"
 SETTLED = ("installed", "config-files", "not-installed")
 VENDOR = re.compile(r"nvidia|cuda|cudactl", re.IGNORECASE)
+LARGEST_KEY = 64 * 1024
 ONE_LINE = re.compile(r"^deb(?:-src)?\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s")
 
 
@@ -89,8 +91,28 @@ def sources(root: Root) -> List[Dict[str, Any]]:
         ours = os.path.basename(path).startswith("cudactl-")
         for uris, signed_by in entries:
             if ours or VENDOR.search(" ".join(uris) + path):
-                found.append({"file": path, "uris": uris, "signed_by": signed_by, "ours": ours})
+                found.append(
+                    {
+                        "file": path,
+                        "uris": uris,
+                        "signed_by": signed_by,
+                        "ours": ours,
+                        "key": _key(root, signed_by),
+                    }
+                )
     return found
+
+
+def _key(root: Root, signed_by: Optional[str]) -> Optional[str]:
+    """Return the public key file that a source trusts, base64; None where it is no such file."""
+    if signed_by is None or not signed_by.startswith("/"):
+        return None
+    try:
+        with open(root.at(signed_by), "rb") as stream:
+            data = stream.read(LARGEST_KEY + 1)
+    except OSError:
+        return None
+    return base64.b64encode(data).decode() if len(data) <= LARGEST_KEY else None
 
 
 def _deb822(text: str) -> List[Tuple[List[str], Optional[str]]]:

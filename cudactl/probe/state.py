@@ -9,6 +9,7 @@ from typing import Any, Dict
 
 from . import VERSION, hardware, ours, packages, system
 from .files import Root
+from .vendor_files import vendor_files
 
 
 def host_state(root: Root) -> Dict[str, Any]:
@@ -41,6 +42,7 @@ def host_state(root: Root) -> Dict[str, Any]:
         "stacks": ours.stacks(root),
         "active_stack": ours.active_stack(root),
         "module": hardware.module(root),
+        "vendor_files": vendor_files(root),
         "gpus": hardware.gpus(root),
         "device_nodes": hardware.device_nodes(root),
         "gpu_processes": hardware.gpu_processes(root),
