@@ -8,8 +8,11 @@ tools/schemas.py --check    exit 3 when one is not what the models say
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
+
+os.environ["CUDACTL_DESCRIBE_MODELS"] = "1"  # before the models are made
 
 from pydantic import BaseModel
 

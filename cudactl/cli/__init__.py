@@ -6,6 +6,7 @@ command is called, so its short help stands here, beside its name.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import NoReturn
@@ -64,6 +65,8 @@ def cudactl() -> None:
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with one of the codes of `contracts.errors.Exit`."""
+    # A command lives for a second and makes few cycles: collecting them often only costs time.
+    gc.set_threshold(100_000, 50, 50)
     try:
         # Outside standalone mode Click returns an Exit's code instead of raising it.
         code = cudactl.main(args=argv, prog_name="cudactl", standalone_mode=False)

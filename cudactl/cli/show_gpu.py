@@ -60,7 +60,7 @@ def table(rows: Sequence[Sequence[str]], left: Iterable[int] = (0,)) -> str:
 
 def gpu_table(gpus: Sequence[ListedGpu]) -> str:
     """Return one line per GPU."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("GPU", "cc", "GB", "GB/s", "BF16", "FP8", "W", "CUDA", "driver"),
     ]
     for gpu in gpus:

@@ -7,7 +7,7 @@ not know may still be chosen, with what its own name and version say.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from cudactl.stack.catalogue import Catalogue
@@ -23,22 +23,27 @@ BUILD = re.compile(r"\+cuda([0-9]+\.[0-9]+)$")
 
 
 def index_dimensions(
-    catalogue: Catalogue, index: AptIndex, distribution: Distribution
+    catalogue: Catalogue, index: AptIndex, distribution: Distribution, only: Collection[str]
 ) -> Dimensions:
-    """Return the values that `index` can serve, best first in every dimension."""
-    found = catalogue_dimensions(catalogue)
-    found["os"] = [choice for choice in found["os"] if choice.row is distribution]
-    found["cuda"] = [
-        choice for choice in toolkits(catalogue) if _has(index, toolkit_package(choice), choice)
-    ]
-    found["driver"] = _drivers(catalogue, index, distribution)
-    found["cudnn"] = _cudnn(catalogue, index)
-    found["tensorrt"] = _built(catalogue, index, "tensorrt", "tensorrt")
-    found["nccl"] = _built(catalogue, index, "nccl", "libnccl2")
-    found["container_toolkit"] = _plain(catalogue, index, "container_toolkit", CONTAINER_TOOLKIT)
-    found["dcgm"] = _plain(catalogue, index, "dcgm", DCGM)
-    for dim in ("cuda", "driver", "cudnn", "tensorrt", "nccl", "container_toolkit", "dcgm"):
-        found[dim].sort(key=lambda choice: numbers(choice.version), reverse=True)
+    """Return the values of the asked dimensions that `index` can serve, best first in each."""
+    narrowed: dict[str, Callable[[], list[Choice]]] = {
+        "os": lambda: [Choice("os", distribution.name, distribution)],
+        "cuda": lambda: [
+            choice for choice in toolkits(catalogue) if _has(index, toolkit_package(choice), choice)
+        ],
+        "driver": lambda: _drivers(catalogue, index, distribution),
+        "cudnn": lambda: _cudnn(catalogue, index),
+        "tensorrt": lambda: _built(catalogue, index, "tensorrt", "tensorrt"),
+        "nccl": lambda: _built(catalogue, index, "nccl", "libnccl2"),
+        "container_toolkit": lambda: _plain(
+            catalogue, index, "container_toolkit", CONTAINER_TOOLKIT
+        ),
+        "dcgm": lambda: _plain(catalogue, index, "dcgm", DCGM),
+    }
+    found = catalogue_dimensions(catalogue, set(only) - set(narrowed))
+    for dim, values in narrowed.items():
+        if dim in only:
+            found[dim] = sorted(values(), key=lambda c: numbers(c.version), reverse=True)
     return found
 
 

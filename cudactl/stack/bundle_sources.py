@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from cudactl.contracts.errors import CudactlError
 from cudactl.contracts.lock import LockedPackage, LockSource, StackLock
-from cudactl.stack.addresses import mirror_address
 from cudactl.stack.bundle import BundledFile
 from cudactl.stack.downloads import Wanted, is_there
 from cudactl.stack.fetching import session, unreachable, why_not, without_password
@@ -45,9 +44,7 @@ def missing_files(files: Iterable[BundledFile], folder: Path, wheel_cache: Path)
 
 def apt_url(lock: StackLock, source: LockSource, package: LockedPackage) -> str:
     """Return the address of a Debian package."""
-    return mirror_address(source.url, lock.spec) + quote(
-        package.filename.removeprefix("./"), safe="/+~:"
-    )
+    return source.url + quote(package.filename.removeprefix("./"), safe="/+~:")
 
 
 class _Pages:

@@ -20,7 +20,7 @@ from cudactl.stack.solver.constraints import FLAGS, REFUSALS, Rule
 from cudactl.stack.solver.constraints.frameworks import driver_cuda
 from cudactl.stack.solver.dimensions import Choice, catalogue_dimensions
 from cudactl.stack.solver.explaining import conflicts, speak, unanswered
-from cudactl.stack.solver.instance import Instance, concerning
+from cudactl.stack.solver.instance import Instance
 from cudactl.stack.solver.solving import Question, Solution, prepare, solve
 from cudactl.stack.solver.wishes import NEED_CUDA, wishes_of
 from cudactl.stack.versions import admits
@@ -61,7 +61,7 @@ def catalogue_question(
     """
     wishes = wishes_of(spec)
     if alone:
-        instance = Instance(concerning(wishes, catalogue_dimensions(catalogue)))
+        instance = Instance(catalogue_dimensions(catalogue, {wish.dim for wish in wishes}))
     elif catalogue is load_catalogue():
         instance = _shared_instance(catalogue.hash)
     else:

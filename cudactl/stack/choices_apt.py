@@ -61,10 +61,15 @@ class AptChoices:
         """Ask for packages by name."""
         self.wishes += [AptWish(name, component, why) for name in names]
 
-    def pin_family(self, member: Callable[[Package], bool], why: str) -> None:
-        """Pin every package that has a version for which `member` is true to the newest such."""
-        for name, versions in self.index.packages.items():
-            members = [p for p in versions if member(p)]
+    def pin_family(
+        self, named: Callable[[str], object], member: Callable[[Package], bool], why: str
+    ) -> None:
+        """Pin packages of some names to the newest version for which `member` is true.
+
+        An index has thousands of names, so they are looked at first.
+        """
+        for name in self.index.paragraphs:
+            members = [p for p in self.index.versions(name) if member(p)] if named(name) else []
             if members:
                 self.exact[name] = Pin(max(members).version, why)
 
@@ -133,12 +138,10 @@ def _cudnn(choices: AptChoices, spec: StackSpec, cudnn: Choice, toolkit: Toolkit
     )
 
     def member(package: Package) -> bool:
-        if not _CUDNN.match(package.name):
-            return False
         # cuDNN 9's metapackages have other version texts, so only 9 is compared by upstream.
         return package.version == best.version or (nine and upstream(package.version) == version)
 
-    choices.pin_family(member, f"the whole of cuDNN at {version}")
+    choices.pin_family(_CUDNN.match, member, f"the whole of cuDNN at {version}")
     choices.wish("cudnn", names, f"the spec asks for cudnn {spec.cudnn}")
     choices.resolved["cudnn"] = version
 
@@ -147,7 +150,8 @@ def _tensorrt(choices: AptChoices, spec: StackSpec, tensorrt: Choice, toolkit: T
     """Ask for TensorRT: one version and one CUDA build for everything with a shared name."""
     best = _build(choices, "tensorrt", tensorrt, toolkit)
     choices.pin_family(
-        lambda p: _TENSORRT.match(p.name) is not None and p.version == best.version,
+        _TENSORRT.match,
+        lambda p: p.version == best.version,
         f"the whole of TensorRT at {best.version}",
     )
     choices.wish("tensorrt", ["tensorrt"], f"the spec asks for tensorrt {spec.tensorrt}")
@@ -159,7 +163,8 @@ def _nccl(choices: AptChoices, spec: StackSpec, nccl: Choice, toolkit: Toolkit) 
     best = _build(choices, "libnccl2", nccl, toolkit)
     names = ("libnccl2", "libnccl-dev")
     choices.pin_family(
-        lambda p: p.name in names and p.version == best.version,
+        names.__contains__,
+        lambda p: p.version == best.version,
         f"NCCL's packages at {best.version}",
     )
     choices.wish("nccl", names, f"the spec asks for nccl {spec.nccl}")
@@ -169,7 +174,8 @@ def _nccl(choices: AptChoices, spec: StackSpec, nccl: Choice, toolkit: Toolkit) 
 def _container_toolkit(choices: AptChoices, spec: StackSpec, toolkit: Choice) -> None:
     """Ask for the container toolkit: four packages joined by `=`."""
     choices.pin_family(
-        lambda p: p.name in _CONTAINER_TOOLKIT and upstream(p.version) == toolkit.version,
+        _CONTAINER_TOOLKIT.__contains__,
+        lambda p: upstream(p.version) == toolkit.version,
         f"the container toolkit's four packages at {toolkit.version}",
     )
     why = f"the spec asks for container_toolkit {spec.container_toolkit}"
@@ -185,7 +191,8 @@ def _dcgm(choices: AptChoices, spec: StackSpec, solution: Solution, catalogue: C
     major = (known or (cuda.version if cuda is not None else "13")).split(".")[0]
     names = [DCGM, f"datacenter-gpu-manager-4-cuda{major}"]
     choices.pin_family(
-        lambda p: _DCGM.match(p.name) is not None and upstream(p.version) == dcgm.version,
+        _DCGM.match,
+        lambda p: upstream(p.version) == dcgm.version,
         f"DCGM's packages at {dcgm.version}",
     )
     for name in names:

@@ -35,7 +35,11 @@ def choose_driver(
     branch, version = chosen.branch, chosen.version
     flavour: Flavour = "open" if solution["flavour"].version == "open" else "proprietary"
     choices.pin_family(
-        lambda p: upstream(p.version) == version and not p.name.startswith("cuda-compat-"),
+        lambda name: (
+            not name.startswith("cuda-compat-")
+            and any(version in paragraph for paragraph in choices.index.paragraphs[name])
+        ),
+        lambda p: upstream(p.version) == version,
         f"every package of the driver at {version}",
     )
     names = [*_names(distribution, branch, flavour), *_fabric(branch, gpus)]

@@ -12,7 +12,7 @@ from cudactl.stack.fetching import without_password
 from cudactl.stack.index_wheels import WheelTarget, WheelWish, wheel_closure
 from cudactl.stack.refusals import StackRefused
 from cudactl.stack.solver.solving import Solution
-from cudactl.stack.specfile import spec_hash
+from cudactl.stack.specfile import spec_hash, without_secrets
 from cudactl.stack.versions import admits, numbers
 from cudactl.stack.wheel_source import DEFAULT_INDEX, NAME, index_url
 
@@ -61,7 +61,7 @@ def lock_wheels(
         resolved["driver"] = "preinstalled"
     return StackLock.model_validate(
         {
-            "spec": spec,
+            "spec": without_secrets(spec),
             "spec_hash": spec_hash(spec),
             "catalogue_hash": catalogue.hash,
             "target": LockTarget(

@@ -107,7 +107,7 @@ def close(index: AptIndex, wishes: Sequence[AptWish], pins: Pins) -> Closure:
     before: dict[str, Package] | None = None
     for _ in range(MOST_WALKS):
         walk = _walk(index, wishes, pins, asked)
-        if walk.packages == before and walk.asked == asked:
+        if (walk.packages == before and walk.asked == asked) or _settled(index, pins, walk):
             if walk.wrong:
                 raise walk.wrong[0]
             _check_conflicts(walk)
@@ -119,6 +119,16 @@ def close(index: AptIndex, wishes: Sequence[AptWish], pins: Pins) -> Closure:
         expected="packages whose versions stand together",
         remedy="write exact versions in the spec",
     )
+
+
+def _settled(index: AptIndex, pins: Pins, walk: _Walk) -> bool:
+    """Return True when another walk would choose the same versions, so that none is needed."""
+    wrong: list[StackRefused] = list(walk.wrong)
+    same = all(
+        _version(index, name, walk.asked[name], pins, "", wrong) == package
+        for name, package in walk.packages.items()
+    )
+    return same and not wrong
 
 
 def _walk(
@@ -187,7 +197,7 @@ def _own(index: AptIndex, group: Sequence[Relation], pins: Pins) -> Relation | N
     """Return the alternative that only this index could satisfy: no distribution has it."""
     for relation in group:
         name = relation.name
-        if name in index.packages or name in pins.exact or pins.oldest(name):
+        if name in index.paragraphs or name in pins.exact or pins.oldest(name):
             return relation
     return None
 

@@ -144,6 +144,7 @@ def why_not(error: requests.RequestException) -> str:
     return f"the download failed ({type(error).__name__})"
 
 
+@lru_cache(maxsize=256)
 def without_password(url: str) -> str:
     """Return `url` without user and password, for people and for locks."""
     parts = urlsplit(url)

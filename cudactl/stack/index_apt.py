@@ -29,7 +29,7 @@ from cudactl.stack.fetching import (
 )
 from cudactl.stack.openpgp import LARGEST as LARGEST_KEY
 from cudactl.stack.openpgp import KeyFormatError, PublicKey, read_keys
-from cudactl.stack.packages import Package, split_packages
+from cudactl.stack.packages import Package, package_of, split_packages
 from cudactl.stack.signature import BEGIN, check
 
 LARGEST_RELEASE = 1 << 20
@@ -81,16 +81,18 @@ class AptIndex:
     _sorted: dict[str, list[Package]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
-    def packages(self) -> Mapping[str, list[Package]]:
-        """Name → that package's versions for the target's architecture, in no order."""
+    def paragraphs(self) -> Mapping[str, list[str]]:
+        """Name → that package's paragraphs for the target's architecture, in no order."""
         return split_packages(self.text, self.source.arch, self.source.title)
 
     @cached_property
     def providers(self) -> Mapping[str, list[Package]]:
         """Virtual name → packages that provide it."""
         found: dict[str, list[Package]] = {}
-        for versions in self.packages.values():
-            for package in versions:
+        for own, paragraphs in self.paragraphs.items():
+            if not any("\nProvides:" in paragraph for paragraph in paragraphs):
+                continue
+            for package in self.versions(own):
                 for name in package.provided_names:
                     found.setdefault(name, []).append(package)
         return found
@@ -98,7 +100,8 @@ class AptIndex:
     def versions(self, name: str) -> list[Package]:
         """Return the versions of a package, newest first; empty where the index has none."""
         if name not in self._sorted:
-            self._sorted[name] = sorted(self.packages.get(name, ()), reverse=True)
+            packages = [package_of(p, self.source.title) for p in self.paragraphs.get(name, ())]
+            self._sorted[name] = sorted(packages, reverse=True)
         return self._sorted[name]
 
 

@@ -24,10 +24,10 @@ from cudactl.stack.gpus import find_gpus
 from cudactl.stack.index_apt import AptIndex, IndexSource, fetch_index
 from cudactl.stack.refusals import StackRefused, check_allowances
 from cudactl.stack.solver.constraints import ALLOWABLE
-from cudactl.stack.solver.instance import Instance, concerning
+from cudactl.stack.solver.instance import Instance
 from cudactl.stack.solver.solving import Question
 from cudactl.stack.solver.wishes import wishes_of
-from cudactl.stack.specfile import spec_hash
+from cudactl.stack.specfile import spec_hash, without_secrets
 
 VENDOR = "https://developer.download.nvidia.com/compute/cuda/repos/"
 DEBIAN_ARCH = {"x86_64": "amd64", "sbsa": "arm64"}
@@ -162,7 +162,7 @@ def lock_apt(
         spec,
         catalogue,
         wishes,
-        Instance(concerning(wishes, index_dimensions(catalogue, index, distribution))),
+        Instance(index_dimensions(catalogue, index, distribution, {wish.dim for wish in wishes})),
         tuple(allowance.code for allowance in allowed),
         index.source.title,
     )
@@ -215,7 +215,7 @@ def _lock(
         index_sha256=index.sha256,
     )
     return StackLock(
-        spec=spec,
+        spec=without_secrets(spec),
         spec_hash=spec_hash(spec),
         catalogue_hash=catalogue.hash,
         target=LockTarget(

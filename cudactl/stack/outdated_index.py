@@ -73,7 +73,7 @@ def _told_by(lock: StackLock, index: AptIndex) -> dict[Component, list[str]]:
             continue
         pattern = _TELLERS.get(component)
         if pattern is not None:
-            found[component] = [name for name in index.packages if re.fullmatch(pattern, name)]
+            found[component] = [name for name in index.paragraphs if re.fullmatch(pattern, name)]
         else:
             found[component] = [
                 package.name

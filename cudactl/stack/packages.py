@@ -1,13 +1,13 @@
 """Packages of an apt index: stanzas, versions and relations, read with python-debian.
 
-An index has ten thousand stanzas and a closure a hundred, so stanzas are only split by name here,
-and each is parsed when somebody asks for it.
+An index has ten thousand stanzas and a closure a hundred, so stanzas are only sorted by name here,
+and each becomes a package when somebody asks for that name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, total_ordering
 
@@ -17,9 +17,6 @@ from debian.debian_support import NativeVersion
 
 from cudactl.stack.fetching import IndexRefused
 
-_NAME = re.compile(r"^Package: *(\S+) *$", re.MULTILINE)
-_VERSION = re.compile(r"^Version: *(\S+) *$", re.MULTILINE)
-_ARCH = re.compile(r"^Architecture: *(\S+) *$", re.MULTILINE)
 _PROVIDES = re.compile(r"^Provides: *(.+)$", re.MULTILINE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -50,6 +47,8 @@ class Relation:
         """Return True when a package at `version` satisfies this."""
         if not self.operator:
             return True
+        if version == self.version:
+            return "=" in self.operator
         have, want = debian_version(version), debian_version(self.version)
         order = (have > want) - (have < want)
         return (
@@ -169,26 +168,57 @@ class Package:
         )
 
 
-def split_packages(text: str, arch: str, where: str) -> dict[str, list[Package]]:
-    """Return name → versions for `arch` (or all), in the index's own order.
+def split_packages(text: str, arch: str, where: str) -> dict[str, list[str]]:
+    """Return name → paragraphs of that package for `arch` (or all), in the index's own order.
 
     Raises:
         IndexRefused: INDEX-MALFORMED, when a paragraph names no package or no version.
     """
-    found: dict[str, list[Package]] = {}
-    for stanza in re.split(r"\n[ \t]*\n", text):
-        if not stanza.strip():
-            continue
-        name, version = _NAME.search(stanza), _VERSION.search(stanza)
-        built = _ARCH.search(stanza)
-        if not name or not version or not built or not re.match(r"[0-9]", version.group(1)):
+    found: dict[str, list[str]] = {}
+    quick = (f"\nArchitecture: {arch}\n", "\nArchitecture: all\n")
+    for stanza in _paragraphs(text):
+        # Ten thousand times: the usual order and spelling first.
+        if stanza.startswith("Package: ") and "\nVersion: " in stanza:
+            at = stanza.index("\nVersion: ") + 10
+            name = stanza[9 : stanza.index("\n")]
+            usual = stanza[at].isdigit() and " " not in name
+            if usual and (quick[0] in stanza or quick[1] in stanza):
+                found.setdefault(name, []).append(stanza)
+                continue
+        name, version = _field(stanza, "Package"), _field(stanza, "Version")
+        built = _field(stanza, "Architecture")
+        if not name or not version or not built or not version[0].isdigit():
             raise IndexRefused(
                 "INDEX-MALFORMED",
                 f"{where}: a paragraph that is no package: {stanza.strip()[:60]!r}",
                 expected="Package, Version and Architecture in every paragraph",
                 remedy="synchronise the mirror again",
             )
-        if built.group(1) in (arch, "all"):
-            package = Package(name.group(1), version.group(1), built.group(1), stanza, where)
-            found.setdefault(package.name, []).append(package)
+        if built in (arch, "all"):
+            found.setdefault(name, []).append(stanza)
     return found
+
+
+def package_of(stanza: str, where: str) -> Package:
+    """Return the package of a paragraph that `split_packages` returned."""
+    name, version = _field(stanza, "Package"), _field(stanza, "Version")
+    return Package(name, version, _field(stanza, "Architecture"), stanza, where)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Yield the paragraphs: between empty lines, which may hold blanks."""
+    blanks = re.search(r"\n[ \t]+\n", text) is not None
+    for paragraph in re.split(r"\n[ \t]*\n", text) if blanks else text.split("\n\n"):
+        if paragraph and not paragraph.isspace():
+            yield paragraph
+
+
+def _field(stanza: str, name: str) -> str:
+    """Return a field of one word, without parsing the paragraph; "" where it is not there."""
+    begin = name + ":"
+    at = 0 if stanza.startswith(begin) else stanza.find("\n" + begin) + 1
+    if at == 0 and not stanza.startswith(begin):
+        return ""
+    end = stanza.find("\n", at)
+    value = stanza[at + len(begin) : end if end >= 0 else None].strip()
+    return "" if " " in value else value

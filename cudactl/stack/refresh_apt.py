@@ -33,13 +33,13 @@ def seen_in_apt(index: AptIndex, today: str) -> Iterator[Sighting]:
     """Yield what an index states; `today` dates one that gives no day itself."""
     day = index.date or today
     source = f"{index.source.title} Packages of {day}"
-    for name in sorted(index.packages):
+    for name in sorted(index.paragraphs):
         for table, names in _TABLES.items():
             named = names.fullmatch(name)
             if named is None:
                 continue
             major = named.groupdict().get("major")
-            for package in index.packages[name]:
+            for package in index.versions(name):
                 sighting = _sighting(table, package.version, major, source, day)
                 if sighting is not None:
                     yield sighting

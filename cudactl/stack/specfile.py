@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from cudactl.contracts.base import canonical_hash
 from cudactl.contracts.errors import UsageError
 from cudactl.contracts.spec import StackSpec
+from cudactl.stack.fetching import without_password
 
 LARGEST = 64 * 1024
 """Largest spec file, bytes; a spec is a screenful."""
@@ -32,6 +33,14 @@ _EXAMPLE = 'a file such as:\n    os: ubuntu-24.04\n    cuda: "13.0"\n    cudnn: 
 def spec_hash(spec: StackSpec) -> str:
     """Return the wish's hash; a key that says what is the default anyway does not change it."""
     return canonical_hash(spec.model_dump(mode="json", exclude_defaults=True))
+
+
+def without_secrets(spec: StackSpec) -> StackSpec:
+    """Return the wish without the password of its mirror's address: locks travel."""
+    if spec.mirror is None:
+        return spec
+    shown = spec.mirror.model_copy(update={"url": without_password(spec.mirror.url)})
+    return spec.model_copy(update={"mirror": shown})
 
 
 def read_spec(path: Path) -> StackSpec:

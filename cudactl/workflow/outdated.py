@@ -10,7 +10,6 @@ from cudactl.contracts.errors import CudactlError, UnreachableError
 from cudactl.contracts.lock import Component, LockSource, StackLock
 from cudactl.contracts.outdated import Outdated, StaleFinding
 from cudactl.contracts.spec import MirrorSpec, StackSpec
-from cudactl.stack.addresses import mirror_address
 from cudactl.stack.catalogue import Catalogue, load_catalogue
 from cudactl.stack.index_apt import AptIndex, IndexSource, fetch_index
 from cudactl.stack.lockfile import read_lock
@@ -84,7 +83,7 @@ def _index(lock: StackLock, source: LockSource, catalogue: Catalogue, keys: Path
     try:
         return fetch_index(
             IndexSource(
-                url=mirror_address(source.url, lock.spec),
+                url=source.url,
                 arch=DEBIAN_ARCH[lock.target.arch],
                 architecture=lock.target.arch,
                 vendor=source.vendor,
@@ -136,7 +135,7 @@ def _same_sources(lock: StackLock, catalogue: Catalogue, keys: Path) -> StackSpe
     for source in lock.sources:
         if source.kind != lock.target.packages or (source.vendor and lock.spec.mirror is None):
             continue
-        url = mirror_address(source.url, lock.spec)
+        url = source.url
         if source.kind == "apt":
             repository = catalogue.distribution(lock.target.os).repository
             url = url.removesuffix(f"{repository}/{lock.target.arch}/")

@@ -291,6 +291,9 @@ def test_a_password_is_used_and_never_written(
     assert b"secret" not in render_lock(lock)
     assert lock.sources[0].url == toolkit.url
     assert fetch_wheels(lock, tmp_path / "wheels", print)
+    monkeypatch.delenv("CUDACTL_WHEEL_INDEX")
+    named = toolkit.lock(cuda="13.0", mirror={"url": toolkit.url.replace("//", "//me:secret@")})
+    assert b"secret" not in render_lock(named), "a spec's address is in the lock, without it"
     monkeypatch.setenv("CUDACTL_WHEEL_INDEX", toolkit.url.replace("//", "//me:wrong@"))
     with pytest.raises(CudactlError) as error:
         toolkit.lock(cuda="13.0", mirror=None)

@@ -6,7 +6,7 @@ A value that is newer than the catalogue carries no facts, and says so (`known` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,53 +73,65 @@ class Choice:
 Dimensions = dict[str, list[Choice]]
 
 
-def catalogue_dimensions(catalogue: Catalogue) -> Dimensions:
-    """Return every value that the catalogue knows, best first in every dimension."""
-    found: Dimensions = {
-        "os": [Choice("os", row.name, row) for row in catalogue.distributions],
-        "arch": [Choice("arch", name) for name in ("x86_64", "sbsa")],
-        "packages": [Choice("packages", name) for name in ("apt", "wheels")],
-        "source": [Choice("source", name) for name in ("nvidia", "distro")],
-        "flavour": [Choice("flavour", name) for name in ("open", "proprietary")],
-        "cuda": toolkits(catalogue),
-        "cudnn": [
-            Choice("cudnn", row.version, row, builds=row.cuda_majors) for row in catalogue.cudnn
-        ],
-        "tensorrt": [
-            Choice(
-                "tensorrt",
-                row.version,
-                row,
-                builds=row.built_for_cuda,
-                never=() if row.built_for_cuda else _never(catalogue, row.version),
-            )
-            for row in catalogue.tensorrt
-        ],
-        "tensorrt_rtx": [
-            Choice("tensorrt_rtx", row.version, row, builds=row.cuda_majors)
-            for row in catalogue.tensorrt_rtx
-        ],
-        "nccl": [
-            Choice("nccl", row.version, row, builds=row.built_for_cuda, all_builds=False)
-            for row in catalogue.nccl
-        ],
-        "dcgm": [Choice("dcgm", row.version, row) for row in catalogue.dcgm],
-        "container_toolkit": [
-            Choice("container_toolkit", row.version, row) for row in catalogue.container_toolkit
-        ],
-        "tensorflow": [
-            Choice("tensorflow", row.version, row, sm=_targets(catalogue, row.tested_cuda))
-            for row in catalogue.tensorflow
-        ],
-        "torch": _torch(catalogue),
-        "driver": [*vendor_drivers(catalogue), *archive_drivers(catalogue)],
-        "gpu": [],
-        "kernel": [],
-    }
-    for dim in found:
-        if dim not in ("os", "arch", "packages", "source", "flavour"):
-            found[dim].sort(key=lambda choice: numbers(choice.version), reverse=True)
+def catalogue_dimensions(catalogue: Catalogue, only: Collection[str] | None = None) -> Dimensions:
+    """Return every value that the catalogue knows, best first in every dimension.
+
+    Args:
+        catalogue: Facts.
+        only: Dimensions that are asked about; None: all of them.
+    """
+    found: Dimensions = {}
+    for dim, values in _VALUES.items():
+        if only is None or dim in only:
+            found[dim] = values(catalogue)
+            if dim not in _UNORDERED:
+                found[dim].sort(key=lambda choice: numbers(choice.version), reverse=True)
     return found
+
+
+def _named(dim: str, *names: str) -> Callable[[Catalogue], list[Choice]]:
+    return lambda _: [Choice(dim, name) for name in names]
+
+
+def _plain(dim: str) -> Callable[[Catalogue], list[Choice]]:
+    return lambda catalogue: [Choice(dim, row.version, row) for row in getattr(catalogue, dim)]
+
+
+def _tensorrt(catalogue: Catalogue) -> list[Choice]:
+    return [
+        Choice(
+            "tensorrt",
+            row.version,
+            row,
+            builds=row.built_for_cuda,
+            never=() if row.built_for_cuda else _never(catalogue, row.version),
+        )
+        for row in catalogue.tensorrt
+    ]
+
+
+def _of_major(dim: str) -> Callable[[Catalogue], list[Choice]]:
+    return lambda catalogue: [
+        Choice(dim, row.version, row, builds=row.cuda_majors) for row in getattr(catalogue, dim)
+    ]
+
+
+def _nccl(catalogue: Catalogue) -> list[Choice]:
+    return [
+        Choice("nccl", row.version, row, builds=row.built_for_cuda, all_builds=False)
+        for row in catalogue.nccl
+    ]
+
+
+def _tensorflow(catalogue: Catalogue) -> list[Choice]:
+    return [
+        Choice("tensorflow", row.version, row, sm=_targets(catalogue, row.tested_cuda))
+        for row in catalogue.tensorflow
+    ]
+
+
+def _drivers(catalogue: Catalogue) -> list[Choice]:
+    return [*vendor_drivers(catalogue), *archive_drivers(catalogue)]
 
 
 def vendor_drivers(catalogue: Catalogue, more: Iterable[str] = ()) -> list[Choice]:
@@ -240,3 +252,23 @@ def _torch(catalogue: Catalogue) -> list[Choice]:
                 )
             )
     return found
+
+
+_VALUES: dict[str, Callable[[Catalogue], list[Choice]]] = {
+    "os": lambda catalogue: [Choice("os", row.name, row) for row in catalogue.distributions],
+    "arch": _named("arch", "x86_64", "sbsa"),
+    "packages": _named("packages", "apt", "wheels"),
+    "source": _named("source", "nvidia", "distro"),
+    "flavour": _named("flavour", "open", "proprietary"),
+    "cuda": toolkits,
+    "cudnn": _of_major("cudnn"),
+    "tensorrt": _tensorrt,
+    "tensorrt_rtx": _of_major("tensorrt_rtx"),
+    "nccl": _nccl,
+    "dcgm": _plain("dcgm"),
+    "container_toolkit": _plain("container_toolkit"),
+    "tensorflow": _tensorflow,
+    "torch": _torch,
+    "driver": _drivers,
+}
+_UNORDERED = ("os", "arch", "packages", "source", "flavour")

@@ -184,11 +184,5 @@ class Instance:
         return self._last
 
 
-def concerning(wishes: Sequence[Wish], dimensions: Dimensions) -> Dimensions:
-    """Return the dimensions that some wish speaks of; no rule about the others can fire."""
-    asked = {wish.dim for wish in wishes}
-    return {dim: choices for dim, choices in dimensions.items() if dim in asked}
-
-
 def _codes(rules: Sequence[Rule]) -> list[str]:
     return list(dict.fromkeys(rule.code for rule in rules))
