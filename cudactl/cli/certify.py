@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cudactl.cli.app import emit_json, finish, format_error, json_option, note, say
-from cudactl.cli.host_options import choice, host_options
+from cudactl.cli.host_options import ask_sudo_option, choice, host_options, sudo_password
 from cudactl.contracts.errors import UsageError
 
 
@@ -28,10 +28,12 @@ def certify() -> None:
     help="Keep each host's evidence in this folder, to judge it again.",
 )
 @click.option("store", "--store", is_flag=True, help="Keep the certificate on the host (sudo).")
+@ask_sudo_option
 @json_option
 def host(
     evidence_folder: Path | None,
     store: bool,
+    ask_sudo: bool,
     as_json: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
@@ -45,6 +47,9 @@ def host(
     from cudactl.workflow.provision import store_certificates
 
     chosen = choice(**options)
+    password = sudo_password() if store and ask_sudo else None
+    if evidence_folder is not None:
+        _make(evidence_folder)
     targets, locks = choose(
         chosen.names,
         chosen.inventories,
@@ -56,7 +61,6 @@ def host(
     )
     results = certify_targets(targets, locks, forks=chosen.forks)
     if evidence_folder is not None:
-        evidence_folder.mkdir(parents=True, exist_ok=True)
         for result in results:
             if result.evidence is not None:
                 path = evidence_folder / f"{result.target.name.replace('/', '_')}.json"
@@ -81,7 +85,7 @@ def host(
             say()
     if store:
         certificates = {r.target.name: r.certificate for r in results if r.certificate}
-        for error in store_certificates(certificates, targets):
+        for error in store_certificates(certificates, targets, password):
             click.echo(format_error(error), err=True)
     finish(exit_of(results))
 
@@ -105,6 +109,18 @@ def judge(evidence: Path, lock_file: Path, as_json: bool) -> None:
     else:
         say(certificate_table(certificate))
     finish(exit_of(certificate))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            "EVIDENCE-NOT-KEPT",
+            f"{folder}: {error.strerror}",
+            expected="a folder, or a place where one may be made",
+            remedy="choose another place with --keep-evidence",
+        ) from None
 
 
 MAX_EVIDENCE_BYTES = 64 * 1024 * 1024

@@ -70,6 +70,18 @@ def host_options(function: F) -> F:
     return function
 
 
+def ask_sudo_option(function: F) -> F:
+    """Add -K."""
+    return click.option(
+        "ask_sudo", "-K", "--ask-become-pass", is_flag=True, help="Ask for sudo's password."
+    )(function)
+
+
+def sudo_password() -> str:
+    """Ask for sudo's password, on the terminal and without showing it."""
+    return str(click.prompt("sudo password", hide_input=True, err=True))
+
+
 def choice(
     names: tuple[str, ...],
     inventories: tuple[str, ...],

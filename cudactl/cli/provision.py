@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cudactl.cli.app import emit_json, finish, format_error, json_option, note, say
-from cudactl.cli.host_options import HostChoice, choice, host_options
+from cudactl.cli.host_options import (
+    HostChoice,
+    ask_sudo_option,
+    choice,
+    host_options,
+    sudo_password,
+)
 from cudactl.contracts.errors import Exit, UsageError, worst
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ def provision() -> None:
 @click.option("yes", "-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("check", "--check", is_flag=True, help="Run Ansible's check mode: change nothing.")
 @click.option("diff", "--diff", is_flag=True, help="Show file differences.")
-@click.option("ask_sudo", "-K", "--ask-become-pass", is_flag=True, help="Ask for sudo's password.")
+@ask_sudo_option
 @click.option("certify", "--certify/--no-certify", default=True, help="Certify afterwards.")
 @click.option("verbose", "-v", "--verbose", count=True, help="Show every change and task.")
 @json_option
@@ -74,15 +80,16 @@ def host(
         todo = []
         ready = []
     applied: list[Applied] = []
+    password = None
     if todo:
         if not yes and not check:
             _ask(len(todo))
-        password = click.prompt("sudo password", hide_input=True, err=True) if ask_sudo else None
+        password = sudo_password() if ask_sudo else None
         applied = _apply(todo, inventories, chosen, password, check, diff, verbose, quiet)
         codes += [a.error.exit_code for a in applied if a.error is not None]
     certificates: dict[str, Certificate] = {}
     if certify and not check and applied:
-        certificates, code = _certify([a for a in applied if a.error is None], quiet)
+        certificates, code = _certify([a for a in applied if a.error is None], password, quiet)
         codes.append(code)
     if as_json:
         emit_json(_document(planned, applied, certificates))
@@ -175,7 +182,9 @@ def _apply(
     return applied
 
 
-def _certify(done: Sequence[Applied], quiet: bool) -> tuple[dict[str, Certificate], Exit]:
+def _certify(
+    done: Sequence[Applied], password: str | None, quiet: bool
+) -> tuple[dict[str, Certificate], Exit]:
     from cudactl.certify.show import certificate_table
     from cudactl.workflow.certify import certify_targets, exit_of
     from cudactl.workflow.provision import store_certificates
@@ -192,7 +201,7 @@ def _certify(done: Sequence[Applied], quiet: bool) -> tuple[dict[str, Certificat
         elif result.certificate is not None and not quiet:
             say()
             say(certificate_table(result.certificate))
-    for error in store_certificates(certificates, [a.host.target for a in done]):
+    for error in store_certificates(certificates, [a.host.target for a in done], password):
         click.echo(format_error(error), err=True)
     return certificates, exit_of(results)
 

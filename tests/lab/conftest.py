@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import testinfra
@@ -13,6 +14,7 @@ from cudactl.contracts.errors import CudactlError
 from cudactl.lab import hosts
 from cudactl.lab.hosts import HostRequest, Lab, LabHost
 from cudactl.lab.layout import MirrorState
+from tests.lab.running import cudactl
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +76,22 @@ def host_of(lab: Lab) -> Callable[[LabHost], Host]:
         )
 
     return connect
+
+
+@pytest.fixture(scope="session")
+def make_lock(
+    mirror: MirrorState, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Path]:
+    """Return a function that locks a spec against the lab's mirror."""
+    made: dict[tuple[str, str], Path] = {}
+
+    def lock(template: str, os_name: str) -> Path:
+        if (template, os_name) not in made:
+            folder = tmp_path_factory.mktemp("lock")
+            spec = folder / "stack.yaml"
+            spec.write_text(template.format(os=os_name, url=mirror.url, key=mirror.key_file))
+            cudactl("stack", "lock", str(spec), "-o", str(folder / "stack.lock"), check=0)
+            made[template, os_name] = folder / "stack.lock"
+        return made[template, os_name]
+
+    return lock

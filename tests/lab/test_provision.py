@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,91 +21,9 @@ from cudactl.lab.hosts import Lab, LabHost
 from cudactl.lab.mirror import Mirror
 from cudactl.lab.serve import serving
 from cudactl.stack.lockfile import read_lock
+from tests.lab.running import BIN, SMALL, SPEC, cudactl, installed, plan_of, provision
 
 pytestmark = pytest.mark.lab
-BIN = Path(sys.executable).parent
-SPEC = """\
-os: {os}
-driver: {{branch: "580"}}
-cuda: "13.0"
-cudnn: "9"
-tensorrt: "10.13"
-container_toolkit: "1"
-mirror: {{url: "{url}", key: "{key}"}}
-"""
-SMALL = """\
-os: {os}
-driver: {{branch: none}}
-cudnn: "9"
-cuda: "13.0"
-mirror: {{url: "{url}", key: "{key}"}}
-"""
-
-
-def cudactl(*arguments: str, check: int | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [str(BIN / "cudactl"), *arguments], capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    if check is not None:
-        assert done.returncode == check, done.stdout + done.stderr
-    return done
-
-
-@pytest.fixture(scope="session")
-def make_lock(mirror: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """Return a function that locks a spec against the lab's mirror."""
-    made: dict[tuple[str, str], Path] = {}
-
-    def lock(template: str, os_name: str) -> Path:
-        if (template, os_name) not in made:
-            folder = tmp_path_factory.mktemp("lock")
-            spec = folder / "stack.yaml"
-            spec.write_text(template.format(os=os_name, url=mirror.url, key=mirror.key_file))
-            cudactl("stack", "lock", str(spec), "-o", str(folder / "stack.lock"), check=0)
-            made[template, os_name] = folder / "stack.lock"
-        return made[template, os_name]
-
-    return lock
-
-
-def plan_of(host: LabHost, lab: Lab, lock: Path, check: int = 0) -> dict[str, Any]:
-    done = cudactl(
-        "plan",
-        "host",
-        host.name,
-        "-i",
-        str(lab.inventory),
-        "--lock",
-        str(lock),
-        "--json",
-        check=check,
-    )
-    (row,) = json.loads(done.stdout)
-    assert isinstance(row, dict)
-    return row
-
-
-def provision(
-    host: LabHost, lab: Lab, lock: Path, *more: str, check: int | None = None
-) -> subprocess.CompletedProcess[str]:
-    return cudactl(
-        "provision",
-        "host",
-        host.name,
-        "-i",
-        str(lab.inventory),
-        "--lock",
-        str(lock),
-        "--yes",
-        *more,
-        check=check,
-    )
-
-
-def installed(host: LabHost) -> dict[str, str]:
-    out = host.exec(["dpkg-query", "-W", "-f", "${Package}\t${Version}\n"])
-    return dict(line.split("\t") for line in out.splitlines())
 
 
 @pytest.fixture(scope="session")
