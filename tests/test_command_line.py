@@ -73,6 +73,21 @@ def test_a_wrong_call_exits_2_and_says_why(arguments: tuple[str, ...], tmp_path:
     assert "Traceback" not in done.stderr
 
 
+def test_a_plan_that_could_not_be_saved_is_not_made(tmp_path: Path, some_lock: Path) -> None:
+    for place in ("nowhere/p.plan", "some.lock/p.plan"):
+        done = cudactl("plan", "host", "--lock", str(some_lock), "-o", place, cwd=tmp_path)
+        assert done.returncode == 2, done.stderr
+        assert "PLAN-NOT-WRITTEN" in done.stderr
+        assert done.stdout == ""
+
+
+def test_evidence_that_could_not_be_kept_is_not_taken(tmp_path: Path, some_lock: Path) -> None:
+    way = ["--lock", str(some_lock), "--keep-evidence", str(some_lock / "evidence")]
+    done = cudactl("certify", "host", *way, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "EVIDENCE-NOT-KEPT" in done.stderr
+
+
 @pytest.fixture
 def some_lock(tmp_path: Path) -> Path:
     """A small valid lock."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,67 @@ def test_a_limit_needs_an_inventory() -> None:
     with pytest.raises(UsageError) as refused:
         resolve_targets(("n1",), (), "n1")
     assert refused.value.code == "TARGET-NO-INVENTORY"
+
+
+# --- inventories that Ansible itself stumbles over ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("all:\n  hosts:\n    h1: {ansible_host: 1.2.3.4\n", "YAML"),
+        ('{\n "checksum": "a",\n "lock": {}\n}\n', "checksum"),
+        ('all: {hosts: {h1: {ansible_host: "{{ nowhere }}"}}}\n', "variables of h1"),
+        ("all: {hosts: {h1: {ansible_user: !vault x}}}\n", ""),
+    ],
+    ids=["broken", "a-lock", "undefined", "no-vault"],
+)
+def test_an_unreadable_inventory_is_one_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, says: str
+) -> None:
+    path = tmp_path / ("stack.lock" if "lock" in text else "hosts.yml")
+    path.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        resolve_targets((), (str(path),))
+    assert refused.value.code == "INVENTORY-BAD"
+    assert says in refused.value.found
+    assert str(path) in refused.value.found
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", ""), "Ansible's own mutterings are not printed beside it"
+
+
+def test_a_file_that_cannot_be_read_among_others_is_warned_of(
+    tmp_path: Path, inventory: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As Ansible has it for a folder; a run over fewer hosts than meant must not be silent."""
+    folder = tmp_path / "inventory"
+    folder.mkdir()
+    (folder / "good.yml").write_text(Path(inventory).read_text())
+    (folder / "broken.yml").write_text("all: {hosts: {\n")
+    assert [t.name for t in resolve_targets((), (str(folder),))] == ["n1", "n2", "l1"]
+    assert "broken.yml" in capfd.readouterr().err
+
+
+def test_sudos_password_comes_from_the_vault(tmp_path: Path) -> None:
+    """In a process of its own, because Ansible reads its configuration when it is imported."""
+    (tmp_path / "key").write_text("vault-key\n")
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {n1: {ansible_host: 192.0.2.1}}}\n")
+    secret = tmp_path / "group_vars" / "all.yml"
+    secret.parent.mkdir()
+    secret.write_text("ansible_become_password: correct-horse\n")
+    env = {**os.environ, "ANSIBLE_VAULT_PASSWORD_FILE": str(tmp_path / "key")}
+    vault = [str(Path(sys.executable).parent / "ansible-vault"), "encrypt", str(secret)]
+    subprocess.run(vault, env=env, check=True, capture_output=True)
+    assert "correct-horse" not in secret.read_text()
+    script = (
+        "import sys\nfrom cudactl.reach.inventory import resolve_targets\n"
+        "(target,) = resolve_targets((), (sys.argv[1],))\n"
+        "print(target.become_password, 'correct-horse' in repr(target))\n"
+    )
+    ask = [sys.executable, "-c", script, str(tmp_path / "hosts.yml")]
+    done = subprocess.run(ask, env=env, capture_output=True, text=True)
+    assert done.stdout.split() == ["correct-horse", "False"], done.stderr
+    del env["ANSIBLE_VAULT_PASSWORD_FILE"]
+    done = subprocess.run(ask, env=env, capture_output=True, text=True)
+    assert "INVENTORY-BAD" not in done.stdout
+    assert done.returncode != 0
