@@ -78,7 +78,7 @@ def _from_ansible(
     known = set(inventory.hosts) | set(inventory.groups)
     for name in names:
         if name not in known and not inventory.get_hosts(pattern=name):
-            close = difflib.get_close_matches(name, sorted(known), n=3)
+            close = difflib.get_close_matches(name, sorted(known - {"all", "ungrouped"}), n=3)
             hosts = sorted(inventory.hosts)
             raise UsageError(
                 "TARGET-UNKNOWN",

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -173,10 +172,17 @@ def check_unmoved(planned: Sequence[PlannedHost], saved: SavedPlan) -> None:
 
 
 def _difference(before: Plan, after: Plan) -> str:
-    old: set[Any] = {(c.kind, c.name, c.before, c.after) for s in before.steps for c in s.changes}
-    new: set[Any] = {(c.kind, c.name, c.before, c.after) for s in after.steps for c in s.changes}
-    gone, come = sorted(old - new, key=str), sorted(new - old, key=str)
-    parts = [f"{name} needs no change any more" for _, name, _, _ in gone[:2]]
-    parts += [f"{name} is {was or 'absent'} now" for _, name, was, _ in come[:2]]
-    more = len(gone) + len(come) - len(parts)
-    return ", ".join(parts) + (f", and {more} more" if more > 0 else "") or "its steps differ"
+    old = {(c.kind, c.name): c for s in before.steps for c in s.changes}
+    new = {(c.kind, c.name): c for s in after.steps for c in s.changes}
+    parts = []
+    for (kind, name), change in sorted({**old, **new}.items()):
+        if (kind, name) not in new:
+            parts.append(f"{name} needs no change any more")
+        elif (kind, name) not in old or old[kind, name] != change:
+            # Of a file only hashes are known, which tell a reader nothing.
+            now = "another file" if kind == "file" and change.before else change.before
+            parts.append(f"{name} is {now or 'absent'} now")
+    shown = ", ".join(parts[:3])
+    return (
+        shown + (f", and {len(parts) - 3} more" if len(parts) > 3 else "")
+    ) or "its steps differ"
