@@ -29,6 +29,53 @@ class Expectation(Contract):
     """Declared reason why the check does not apply; the only way a check is skipped."""
 
 
+Tier = Literal["prolog", "smoke", "nightly", "burn-in"]
+
+
+class GpuReference(Contract):
+    """What a GPU's data sheet says, for the checks that hold a measurement against it."""
+
+    name: str
+    """Catalogue name."""
+    cc: str
+    """Compute capability, e.g. "9.0"."""
+    sm_count: int | None = None
+    """Streaming multiprocessors."""
+    memory_gb: float | None = None
+    """Memory, GB."""
+    memory_gbs: float | None = None
+    """Memory bandwidth, GB/s."""
+    tflops: dict[str, float] = Field(default_factory=dict)
+    """Dense rates by type ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8"), Tflop/s."""
+    watts: float | None = None
+    """Board power, W."""
+    nvlink_gbs: float | None = None
+    """NVLink, both directions together, GB/s."""
+    pcie_gen: int | None = None
+    """PCIe generation."""
+    contested: list[str] = Field(default_factory=list)
+    """Figures whose sources disagree; nothing is judged by them."""
+    source: str
+    """Where it was read."""
+
+
+class Waiver(Contract):
+    """A known finding that somebody answers for, until a day."""
+
+    check: str
+    """Check id."""
+    gpu: str | None = None
+    """Only on this GPU; None: everywhere."""
+    host: str | None = None
+    """Only on this host; None: everywhere."""
+    owner: str
+    """Who answers for it."""
+    reason: str
+    """Why it is known and harmless."""
+    expires: float
+    """Unix time, seconds; after it the finding counts again."""
+
+
 class Policy(Contract):
     """Expectations for one lock, as plain data."""
 
@@ -42,8 +89,18 @@ class Policy(Contract):
     """Overridden refusals (code, reason), shown on the certificate."""
     valid_s: int = 7 * 24 * 3600
     """How long a certificate stands, seconds."""
+    tier: Tier = "smoke"
+    """How much is measured."""
     legs: list[str]
-    """Legs that must have run."""
+    """Legs whose machine part must have run."""
+    device_legs: list[str] = Field(default_factory=list)
+    """Legs whose device part must have run on every tested GPU."""
+    references: dict[str, GpuReference] = Field(default_factory=dict)
+    """PCI device id → what that GPU should be."""
+    waivers: list[Waiver] = Field(default_factory=list)
+    """Known findings."""
+    without_gpu: str | None = None
+    """Why checks on GPUs do not apply where none is; None: they must be asked of one."""
     request: dict[str, Any]
     """What the probe is asked to measure: where to look, sonames, deadlines in seconds."""
     expectations: list[Expectation]
@@ -57,6 +114,8 @@ class Verdict(Contract):
     """Check id."""
     leg: str
     """Leg it belongs to."""
+    gpu: str | None = None
+    """GPU it was asked of; None: the machine."""
     status: Status
     """The verdict."""
     measured: str
@@ -96,6 +155,10 @@ class Certificate(Contract):
     """What was shown; `simulated` whenever anything simulated was touched."""
     level_reason: str
     """Why this level and no higher, one sentence."""
+    tier: Tier = "smoke"
+    """How much was measured."""
+    coverage: dict[str, Any] = Field(default_factory=dict)
+    """By GPU: how much of it was reached: SMs visited of how many, bytes of memory checked."""
     verdict: Status
     """The whole, by the worst check."""
     verdicts: list[Verdict]

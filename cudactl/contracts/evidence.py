@@ -12,7 +12,19 @@ from pydantic import Field
 from cudactl.contracts.base import Contract
 from cudactl.contracts.state import HostState
 
-LegName = Literal["driver", "health", "toolkit", "nvcc", "cudnn", "tensorrt"]
+LegName = Literal[
+    "driver",
+    "health",
+    "toolkit",
+    "nvcc",
+    "cudnn",
+    "tensorrt",
+    "frameworks",
+    "collectives",
+    "containers",
+    "energy",
+    "ingest",
+]
 
 
 class LoadedLibrary(Contract):
@@ -53,8 +65,11 @@ class LegResult(Contract):
 
     leg: LegName
     """Name of the leg."""
-    outcome: Literal["ran", "timeout", "crashed", "stuck", "no_output"]
-    """How the process ended; `stuck` was abandoned in the kernel."""
+    gpu: str | None = None
+    """The GPU that this part of the leg ran on (its `TestedGpu.id`); None: the machine's part."""
+    outcome: Literal["ran", "timeout", "crashed", "stuck", "no_output", "deferred"]
+    """How the process ended; `stuck` was abandoned in the kernel, `deferred` was never started
+    because somebody uses the GPU."""
     detail: str = ""
     """Exit status, signal or the end of stderr."""
     duration_s: float
@@ -63,6 +78,19 @@ class LegResult(Contract):
     """What it measured."""
     libraries: list[LoadedLibrary]
     """What it had loaded."""
+
+
+class TestedGpu(Contract):
+    """One GPU that the device legs ran on, or would have."""
+
+    id: str
+    """Its UUID, or its PCI address where no driver tells the UUID."""
+    address: str
+    """PCI address, e.g. "0000:17:00.0"."""
+    device: str
+    """PCI device id, hexadecimal, e.g. "2335"."""
+    users: list[int] = Field(default_factory=list)
+    """Processes that were using it, so that nothing was run on it."""
 
 
 class Evidence(Contract):
@@ -82,5 +110,7 @@ class Evidence(Contract):
     """Whose environment: scrubbed, or the caller's."""
     state: HostState
     """The machine's state, taken in the same run."""
+    gpus: list[TestedGpu] = Field(default_factory=list)
+    """GPUs that the device legs were asked of."""
     legs: list[LegResult]
     """The legs that were asked for, each with its outcome."""

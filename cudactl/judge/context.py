@@ -7,13 +7,14 @@ refused here, once, with the place named.
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import Any, Dict, List, Optional, Tuple
 
 from .errors import JudgeError
 
 # status, measured, expected, reason
 Answer = Tuple[str, str, str, str]
-OUTCOMES = ("ran", "timeout", "crashed", "stuck", "no_output")
+OUTCOMES = ("ran", "timeout", "crashed", "stuck", "no_output", "deferred")
 MAX_ENTRIES = 5000
 
 
@@ -47,10 +48,14 @@ class Context:
         self.taken_at = float(need(evidence, "taken_at", (int, float), "evidence"))
         self.state: Dict[str, Any] = need(evidence, "state", dict, "evidence")
         self._check_state()
+        self.gpu: Optional[Dict[str, Any]] = None
+        self.reference: Optional[Dict[str, Any]] = None
+        self.tested = self._tested(evidence)
         self.legs: Dict[str, Dict[str, Any]] = {}
+        self._parts: Dict[Tuple[str, Optional[str]], Dict[str, Any]] = {}
         self.libraries: List[Dict[str, Any]] = []
         self._by_path: Dict[str, Dict[str, Any]] = {}
-        self._measured: Dict[Tuple[str, str], Dict[str, Any]] = {}
+        self._measured: Dict[Tuple[str, str, Optional[str]], Dict[str, Any]] = {}
         for leg in need(evidence, "legs", list, "evidence"):
             self._add(leg)
 
@@ -70,19 +75,44 @@ class Context:
             need(stack, "lock", str, "state.stacks")
             need(stack, "wheels", dict, "state.stacks")
 
+    @staticmethod
+    def _tested(evidence: Dict[str, Any]) -> List[Dict[str, Any]]:
+        """Return the GPUs that the device parts were asked of."""
+        if evidence.get("gpus") is None:
+            return []
+        gpus: List[Dict[str, Any]] = need(evidence, "gpus", list, "evidence")
+        for gpu in gpus:
+            need(gpu, "id", str, "gpus")
+            need(gpu, "device", str, "gpus")
+        if len({gpu["id"] for gpu in gpus}) != len(gpus):
+            raise JudgeError("the evidence holds a GPU twice")
+        return gpus
+
+    def at(self, gpu: Dict[str, Any], references: Dict[str, Any]) -> "Context":
+        """Return this evidence as one tested GPU sees it: its measurements and its reference."""
+        view = copy(self)
+        view.gpu = gpu
+        view.reference = references.get(gpu["device"])
+        return view
+
     def _add(self, leg: Any) -> None:  # noqa: ANN401 - it may be anything
         name = need(leg, "leg", str, "legs")
-        if name in self.legs:
+        gpu = leg.get("gpu")
+        if gpu is not None and gpu not in {one["id"] for one in self.tested}:
+            raise JudgeError("the evidence's leg %s ran on a GPU that was not tested" % name)
+        if (name, gpu) in self._parts:
             raise JudgeError("the evidence holds the leg %s twice" % name)
         if need(leg, "outcome", str, name) not in OUTCOMES:
             raise JudgeError("the evidence's leg %s ended in an unknown way" % name)
-        self.legs[name] = leg
+        self._parts[name, gpu] = leg
+        if gpu is None:
+            self.legs[name] = leg
         for measured in need(leg, "measurements", list, name):
             check = need(measured, "check", str, name)
             need(measured, "values", dict, check)
-            if (name, check) in self._measured:
+            if (name, check, gpu) in self._measured:
                 raise JudgeError("the evidence holds %s twice" % check)
-            self._measured[name, check] = measured
+            self._measured[name, check, gpu] = measured
         for library in need(leg, "libraries", list, name):
             path = need(library, "path", str, name + ".libraries")
             if not isinstance(library.get("simulated"), bool):
@@ -94,8 +124,19 @@ class Context:
                 self.libraries.append(library)
 
     def measurement(self, leg: str, check: str) -> Optional[Dict[str, Any]]:
-        """Return a check's measurement by its own leg, or None when there is none."""
-        return self._measured.get((leg, check))
+        """Return a check's measurement by its own leg, or None when there is none.
+
+        On a view of one GPU it is that GPU's; otherwise the machine's.
+        """
+        return self._measured.get((leg, check, self._part))
+
+    def part(self, leg: str) -> Optional[Dict[str, Any]]:
+        """Return how a leg went: its part on this GPU, or the machine's."""
+        return self._parts.get((leg, self._part))
+
+    @property
+    def _part(self) -> Optional[str]:
+        return None if self.gpu is None else str(self.gpu["id"])
 
     def library(self, path: str) -> Optional[Dict[str, Any]]:
         """Return what is known of a loaded file."""
@@ -108,7 +149,7 @@ class Context:
 
     def why_unmeasured(self, leg: str, check: str) -> str:
         """Return why a measurement is missing."""
-        result = self.legs.get(leg)
+        result = self.part(leg)
         if result is None:
             return "the leg %s did not run" % leg
         if result["outcome"] == "ran":
@@ -121,6 +162,7 @@ ENDED = {
     "timeout": "did not end in time",
     "stuck": "hangs in the kernel and cannot be killed",
     "no_output": "said nothing",
+    "deferred": "was not started: somebody uses the GPU",
 }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional
 
 from .checks import CHECKS
-from .checks.registry import ask
+from .checks.registry import Check, ask
 from .context import Context
 from .errors import JudgeError
+from .levels import coverage, level_of
 
 # Worst first; SKIP, NO_REFERENCE and WAIVED never worsen the whole.
 ORDER = ("FAIL", "ERROR", "WARN", "PASS")
@@ -40,9 +41,12 @@ def _judge(
     evidence: Dict[str, Any], policy: Dict[str, Any], host: str, now: float
 ) -> Dict[str, Any]:
     context = Context(evidence)
-    verdicts = [_one(context, expectation) for expectation in _expectations(policy)]
+    verdicts: List[Dict[str, Any]] = []
+    for expectation in _expectations(policy):
+        verdicts += _asked(context, expectation, policy)
+    _waive(verdicts, policy, host, now)
     verdict = overall([v["status"] for v in verdicts])
-    level, reason = _level(context, verdict)
+    level, reason = level_of(context, verdict, verdicts)
     state = context.state
     system = state["os"]
     driver = state["module"].get("loaded")
@@ -61,6 +65,8 @@ def _judge(
         "resolved": dict(policy.get("resolved") or {}),
         "level": level,
         "level_reason": reason,
+        "tier": str(policy.get("tier", "smoke")),
+        "coverage": coverage(context),
         "verdict": verdict,
         "verdicts": verdicts,
         "libraries": context.libraries,
@@ -89,26 +95,73 @@ def _expectations(policy: Dict[str, Any]) -> List[Dict[str, Any]]:
             raise JudgeError("the policy names the check %s twice" % name)
         named.add(name)
     ran = ["%s.ran" % leg for leg in policy.get("legs") or []]
+    ran += ["%s.ran_on_gpu" % leg for leg in policy.get("device_legs") or []]
     unknown = [name for name in ran if name not in CHECKS]
     if unknown:
         raise JudgeError("the policy names a leg that this judge does not know: %s" % unknown[0])
     return expectations + [{"check": name} for name in ran if name not in named]
 
 
-def _one(context: Context, expectation: Dict[str, Any]) -> Dict[str, str]:
+def _asked(
+    context: Context, expectation: Dict[str, Any], policy: Dict[str, Any]
+) -> List[Dict[str, Any]]:
+    """Return a check's verdicts: one, or one for every tested GPU."""
+    declared = CHECKS[expectation["check"]]
+    if not declared.per_gpu:
+        return [_one(context, expectation, None)]
+    references = policy.get("references") or {}
+    if context.tested:
+        return [_one(context.at(g, references), expectation, g["id"]) for g in context.tested]
+    without = (expectation.get("expect") or {}).get("without_gpu") or policy.get("without_gpu")
+    if expectation.get("skip") or (without and not context.gpus):
+        skip = expectation.get("skip") or without
+        return [_one(context, dict(expectation, skip=skip), None)]
+    answer = _verdict(declared, "ERROR", "", "", "no GPU was tested, so nothing can be said", None)
+    return [answer]
+
+
+def _one(context: Context, expectation: Dict[str, Any], gpu: Optional[str]) -> Dict[str, Any]:
     declared = CHECKS[expectation["check"]]
     if expectation.get("skip"):
-        status, measured, expected, reason = "SKIP", "", "", str(expectation["skip"])
-    else:
-        status, measured, expected, reason = ask(declared, context, expectation.get("expect") or {})
+        return _verdict(declared, "SKIP", "", "", str(expectation["skip"]), gpu)
+    return _verdict(declared, *ask(declared, context, expectation.get("expect") or {}), gpu)
+
+
+def _verdict(
+    declared: Check, status: str, measured: str, expected: str, reason: str, gpu: Optional[str]
+) -> Dict[str, Any]:
     return {
         "check": declared.id,
         "leg": declared.leg,
+        "gpu": plain(gpu) if gpu is not None else None,
         "status": status,
         "measured": plain(measured),
         "expected": plain(expected),
         "reason": plain(reason),
     }
+
+
+def _waive(verdicts: List[Dict[str, Any]], policy: Dict[str, Any], host: str, now: float) -> None:
+    """Mark findings that somebody answers for; what could not be measured is never waived."""
+    for waiver in policy.get("waivers") or []:
+        for verdict in verdicts:
+            if (
+                verdict["check"] != waiver.get("check")
+                or verdict["status"] not in ("FAIL", "WARN")
+                or waiver.get("gpu") not in (None, verdict["gpu"])
+                or waiver.get("host") not in (None, host)
+            ):
+                continue
+            if now >= float(waiver["expires"]):
+                verdict["reason"] += " (the waiver of %s has expired)" % plain(waiver["owner"])
+                continue
+            verdict["reason"] = "waived by %s: %s; it was %s: %s" % (
+                plain(waiver["owner"]),
+                plain(waiver["reason"]),
+                verdict["status"],
+                verdict["reason"],
+            )
+            verdict["status"] = "WAIVED"
 
 
 def plain(value: Any) -> str:  # noqa: ANN401 - evidence may hold anything
@@ -140,18 +193,3 @@ def overall(statuses: List[str]) -> str:
         if status in statuses:
             return status
     return "ERROR"
-
-
-def _level(context: Context, verdict: str) -> Tuple[str, str]:
-    gpu = (
-        "no GPU was there" if not context.gpus else "the GPU was not used (no execution checks yet)"
-    )
-    simulated = [library for library in context.libraries if library["simulated"]]
-    if simulated:
-        count = "%d of %d" % (len(simulated), len(context.libraries))
-        return "simulated", "%s libraries are the lab's simulated ones, and %s" % (count, gpu)
-    if verdict in ("FAIL", "ERROR"):
-        return "none", "a check did not pass, so nothing is certified; %s" % gpu
-    if not context.libraries:
-        return "none", "no vendor library was loaded, so nothing was shown; %s" % gpu
-    return "linkage", "right files, right versions, they load, compile and link; %s" % gpu

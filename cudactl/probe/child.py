@@ -29,7 +29,13 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _running: "Set[subprocess.Popen[bytes]]" = set()
 
 
-def run_leg(name: str, request: Dict[str, Any], deadline: float, world: str) -> Dict[str, Any]:
+def run_leg(
+    name: str,
+    request: Dict[str, Any],
+    deadline: float,
+    world: str,
+    gpu: Optional[Dict[str, Any]] = None,
+) -> Dict[str, Any]:
     """Run one leg as a child and return its LegResult (libraries still as plain paths).
 
     Args:
@@ -37,9 +43,26 @@ def run_leg(name: str, request: Dict[str, Any], deadline: float, world: str) -> 
         request: What it is asked.
         deadline: Seconds.
         world: "system" or "user": whose environment it gets.
+        gpu: The one GPU that it may see; None for the machine's part.
     """
+    result = _run_leg(name, request, deadline, world, gpu)
+    result["gpu"] = gpu["id"] if gpu is not None else None
+    return result
+
+
+def _run_leg(
+    name: str,
+    request: Dict[str, Any],
+    deadline: float,
+    world: str,
+    gpu: Optional[Dict[str, Any]],
+) -> Dict[str, Any]:
     begun = time.monotonic()
-    earlier = abandoned(name)
+    if gpu is not None and gpu["users"]:
+        shown = ", ".join(str(pid) for pid in gpu["users"][:5])
+        return _result(name, "deferred", "process %s computes on it" % shown, begun, [], [])
+    part = name if gpu is None else "%s@%s" % (name, gpu["id"])
+    earlier = abandoned(part)
     if earlier is not None:
         detail = (
             "process %d of an earlier run is still stuck in the kernel; none was added" % earlier
@@ -49,7 +72,9 @@ def run_leg(name: str, request: Dict[str, Any], deadline: float, world: str) -> 
     with contextlib.suppress(OSError):  # a full disk is no reason to measure nothing
         scratch = tempfile.mkdtemp(prefix="cudactl-leg-")
     try:
-        outcome, detail, out = _run(name, request, deadline, _environment(world, scratch))
+        if gpu is not None:
+            request = dict(request, gpu=gpu)
+        outcome, detail, out = _run(part, request, deadline, _environment(world, scratch, gpu))
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -263,12 +288,19 @@ def _command(own: Optional[str]) -> List[str]:
     return [sys.executable, "-I", "-S", "-c", start]
 
 
-def _environment(world: str, scratch: Optional[str]) -> Dict[str, str]:
+def _environment(
+    world: str, scratch: Optional[str], gpu: Optional[Dict[str, Any]]
+) -> Dict[str, str]:
     if world == "user":
         environment = dict(os.environ)
     else:
         environment = {key: os.environ[key] for key in KEPT if key in os.environ}
         environment.update({"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"})
+    if gpu is not None:
+        # An address is no name for CUDA; without a UUID the leg finds its own among all.
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        if str(gpu["id"]).startswith("GPU-"):
+            environment["CUDA_VISIBLE_DEVICES"] = str(gpu["id"])
     if scratch is not None:
         environment["TMPDIR"] = scratch
     return environment

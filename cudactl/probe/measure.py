@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from . import VERSION, loading, provenance
 from .child import archive, run_leg, stop_all
@@ -23,6 +23,7 @@ from .files import Root
 from .legs import LEGS
 from .legs import measure as measure_leg
 from .state import host_state
+from .tested import tested_gpus
 
 DEFAULT_DEADLINE_S = 60.0
 MAX_DEADLINE_S = 24 * 3600.0
@@ -48,11 +49,9 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
         raise RequestError("no such leg: %s" % ", ".join(unknown))
     deadlines: Dict[str, float] = {}
     for name, leg in legs.items():
-        deadline: Any = leg.get("deadline_s", DEFAULT_DEADLINE_S) if isinstance(leg, dict) else None
-        number = isinstance(deadline, (int, float)) and not isinstance(deadline, bool)
-        if not number or not 0 < deadline <= MAX_DEADLINE_S:
-            raise RequestError("the request for the leg %s holds no sensible deadline_s" % name)
-        deadlines[name] = float(deadline)
+        deadlines[name] = _deadline(name, leg)
+        if isinstance(leg, dict) and leg.get("device") is not None:
+            _deadline(name + ".device", leg["device"])
     world = request.get("world", "system")
     if world not in ("system", "user"):
         raise RequestError("no such world: %r" % (world,))
@@ -62,15 +61,16 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
         jobs = [
             pool.submit(run_leg, name, legs[name], deadlines[name], str(world))
             for name in LEGS
-            if name in legs
+            if name in legs and not legs[name].get("device_only")
         ]
-        try:
-            results = [job.result() for job in jobs]
-        except BaseException:  # Ctrl-C: the legs have sessions of their own and did not get it
-            for job in jobs:
-                job.cancel()
-            stop_all()
-            raise
+        results = _gathered(jobs)
+    gpus = tested_gpus(Root(), request, state)
+    on_devices = [name for name in LEGS if name in legs and legs[name].get("device")]
+    if gpus and on_devices:
+        with concurrent.futures.ThreadPoolExecutor(len(gpus)) as pool:
+            parts = [pool.submit(_on_gpu, gpu, on_devices, legs, str(world)) for gpu in gpus]
+            for some in _gathered(parts):
+                results += some
     with_hash = bool(request.get("hash", True))
     paths = sorted({path for result in results for path in result["libraries"]})
     described = {d["path"]: d for d in provenance.describe(paths, with_hash)}
@@ -83,9 +83,39 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
         "taken_at": begun,
         "world": world,
         "state": state,
+        "gpus": gpus,
         "legs": results,
         "duration_s": time.time() - begun,
     }
+
+
+def _deadline(name: str, leg: Any) -> float:  # noqa: ANN401 - a request may hold anything
+    deadline: Any = leg.get("deadline_s", DEFAULT_DEADLINE_S) if isinstance(leg, dict) else None
+    number = isinstance(deadline, (int, float)) and not isinstance(deadline, bool)
+    if not number or not 0 < deadline <= MAX_DEADLINE_S:
+        raise RequestError("the request for the leg %s holds no sensible deadline_s" % name)
+    return float(deadline)
+
+
+def _gathered(jobs: "List[concurrent.futures.Future[Any]]") -> List[Any]:
+    """Return what the jobs return; an interruption ends every leg that still runs."""
+    try:
+        return [job.result() for job in jobs]
+    except BaseException:  # Ctrl-C: the legs have sessions of their own and did not get it
+        for job in jobs:
+            job.cancel()
+        stop_all()
+        raise
+
+
+def _on_gpu(
+    gpu: Dict[str, Any], names: List[str], legs: Dict[str, Any], world: str
+) -> List[Dict[str, Any]]:
+    """Run the device parts on one GPU, one after the other: they measure its speed."""
+    return [
+        run_leg(name, legs[name]["device"], _deadline(name, legs[name]["device"]), world, gpu)
+        for name in names
+    ]
 
 
 def leg_main(name: str, descriptor: int) -> None:
@@ -111,7 +141,7 @@ def leg_main(name: str, descriptor: int) -> None:
 
     loading.announce = lambda path: sink.write(json.dumps({"loading": path}).encode() + b"\n")
     request = json.loads(sys.stdin.read() or "{}")
-    measure_leg(name, request, emit)
+    measure_leg(name.partition("@")[0], request, emit)
     sink.write(b'{"end":true}\n')
     sink.close()
     # Vendor libraries may crash in their destructors; everything is said, so none are run.

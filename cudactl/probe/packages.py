@@ -108,7 +108,7 @@ def _key(root: Root, signed_by: Optional[str]) -> Optional[str]:
     if signed_by is None or not signed_by.startswith("/"):
         return None
     try:
-        with open(root.at(signed_by), "rb") as stream:
+        with open(root.at(os.path.normpath(signed_by)), "rb") as stream:
             data = stream.read(LARGEST_KEY + 1)
     except OSError:
         return None

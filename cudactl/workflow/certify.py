@@ -11,11 +11,12 @@ from typing import Any
 from cudactl.certify.certificate import exit_of as exit_of_certificate
 from cudactl.certify.certificate import make_certificate
 from cudactl.certify.policy import compile_policy
-from cudactl.contracts.certificate import Certificate, Policy
+from cudactl.contracts.certificate import Certificate, Policy, Tier, Waiver
 from cudactl.contracts.errors import CudactlError, Exit, worst
 from cudactl.contracts.lock import StackLock
 from cudactl.reach.fanout import run_probe
 from cudactl.reach.targets import Target
+from cudactl.workflow.references import gpu_references
 
 # What connecting and reading the state may take on top of the legs' own deadlines, seconds.
 AROUND_S = 60.0
@@ -36,9 +37,28 @@ def certify_targets(
     locks: dict[str, StackLock],
     *,
     forks: int = 30,
+    tier: Tier = "smoke",
+    gpus: Sequence[str] = (),
+    waivers: Sequence[Waiver] = (),
 ) -> list[Certified]:
-    """Measure every target against its lock and return one result each, in their order."""
-    policies = {lock.hash: compile_policy(lock) for lock in locks.values()}
+    """Measure every target against its lock and return one result each, in their order.
+
+    Args:
+        targets: Hosts.
+        locks: Target name → lock.
+        forks: Hosts at once.
+        tier: How much is measured.
+        gpus: Only these GPUs, by UUID or PCI address; empty: every one.
+        waivers: Known findings.
+    """
+    references = gpu_references()
+    policies = {
+        lock.hash: compile_policy(lock, tier=tier, references=references, waivers=waivers)
+        for lock in locks.values()
+    }
+    for policy in policies.values():
+        if gpus:
+            policy.request["gpus"] = list(gpus)
     by_target = {t.name: policies[locks[t.name].hash] for t in targets}
     deadline = max((_deadline(p) for p in policies.values()), default=AROUND_S)
     answers = run_probe(
@@ -71,4 +91,7 @@ def exit_of(results: Sequence[Certified]) -> Exit:
 
 
 def _deadline(policy: Policy) -> float:
-    return AROUND_S + sum(float(leg["deadline_s"]) for leg in policy.request["legs"].values())
+    legs = policy.request["legs"].values()
+    parts = [float(leg["deadline_s"]) for leg in legs if not leg.get("device_only")]
+    parts += [float(leg["device"]["deadline_s"]) for leg in legs if "device" in leg]
+    return AROUND_S + sum(parts)

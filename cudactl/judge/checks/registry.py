@@ -19,6 +19,8 @@ class Check(NamedTuple):
     needs: Tuple[str, ...]
     decide: Decide
     judges_error: bool
+    per_gpu: bool
+    level: str
 
 
 CHECKS: Dict[str, Check] = {}
@@ -27,7 +29,13 @@ STATE = "stack"
 
 
 def check(
-    id: str, leg: str, title: str, needs: Tuple[str, ...] = (), judges_error: bool = False
+    id: str,
+    leg: str,
+    title: str,
+    needs: Tuple[str, ...] = (),
+    judges_error: bool = False,
+    per_gpu: bool = False,
+    level: str = "linkage",
 ) -> Callable[[Decide], Decide]:
     """Declare a check.
 
@@ -38,12 +46,14 @@ def check(
         needs: Measured keys without which nothing can be said.
         judges_error: The check reads the measurement's error itself (key "error"); otherwise any
             error is a failure.
+        per_gpu: Asked of every tested GPU by itself; `context.gpu` and `context.reference` are set.
+        level: What a pass shows: "linkage", "execution" or "performance".
     """
 
     def declare(decide: Decide) -> Decide:
         if id in CHECKS:
             raise ValueError("%s is declared twice" % id)
-        CHECKS[id] = Check(id, leg, title, needs, decide, judges_error)
+        CHECKS[id] = Check(id, leg, title, needs, decide, judges_error, per_gpu, level)
         return decide
 
     return declare
@@ -57,6 +67,11 @@ def passed(measured: str, expected: str, reason: str) -> Answer:
 def failed(measured: str, expected: str, reason: str) -> Answer:
     """Return a failure."""
     return "FAIL", measured, expected, reason
+
+
+def no_reference(measured: str, reason: str) -> Answer:
+    """Return that something was measured, and nothing is known to hold it against."""
+    return "NO_REFERENCE", measured, "", reason
 
 
 def unmeasured(reason: str, expected: str = "") -> Answer:

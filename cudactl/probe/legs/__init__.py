@@ -12,12 +12,17 @@ from typing import Any, Callable, Dict, List, Optional
 Values = Dict[str, Any]
 Emit = Callable[[str, Values, Optional[str]], None]
 
-LEGS = ("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc")
+LEGS = (
+    *("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc"),
+    *("frameworks", "collectives", "containers", "energy", "ingest"),
+)
+"""In the order in which they run: what breaks below is told before what stands on it."""
 
 
 def measure(leg: str, request: Values, emit: Emit) -> None:
-    """Run one leg."""
-    importlib.import_module("." + leg, __name__).measure(request, emit)
+    """Run one leg: its machine part, or with "gpu" in the request its part on that GPU."""
+    package = __name__ + (".device" if request.get("gpu") else "")
+    importlib.import_module("." + leg, package).measure(request, emit)
 
 
 def libraries(request: Values) -> Dict[str, List[Any]]:

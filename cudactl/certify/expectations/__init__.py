@@ -1,0 +1,21 @@
+"""What a lock promises, leg by leg: each module adds what it asks the probe and what must hold.
+
+They run in this order; `expect_libraries` last, since it looks at what the others ask.
+"""
+
+from cudactl.certify.expectations.cudnn import expect_cudnn
+from cudactl.certify.expectations.driver import expect_driver
+from cudactl.certify.expectations.nvcc import expect_nvcc
+from cudactl.certify.expectations.stack import expect_libraries, expect_stack
+from cudactl.certify.expectations.tensorrt import expect_tensorrt
+from cudactl.certify.expectations.toolkit import expect_toolkit
+
+EVERY = (
+    expect_stack,
+    expect_driver,
+    expect_toolkit,
+    expect_cudnn,
+    expect_tensorrt,
+    expect_nvcc,
+    expect_libraries,
+)
