@@ -9,6 +9,7 @@ import pytest
 
 from cudactl.lab.hosts import Lab, LabHost
 from cudactl.lab.layout import MirrorState
+from cudactl.stack.lockfile import read_locks
 from tests.conftest import Cudactl
 
 pytestmark = pytest.mark.lab
@@ -33,11 +34,10 @@ def test_each_host_gets_the_lock_of_its_own_distribution(
     done = cudactl("plan", "host", *names, "-i", str(lab.inventory), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = {row["host"]: row["plan"] for row in json.loads(done.stdout)}
-    for name in names:
-        assert not rows[name]["findings"] or "LOCK" not in str(rows[name]["findings"])
-        assert any(step["role"] == "packages" for step in rows[name]["steps"])
-    hashes = {rows[name]["lock_hash"] for name in names}
-    assert len(hashes) == 2
+    own = {lock.hash: lock.target.os for lock in read_locks(tmp_path / "stack.lock")}
+    # The hosts are shared: what they still need depends on the tests before this one.
+    found = {name: own[plan["lock_hash"]] for name, plan in rows.items()}
+    assert found == {debian_host.name: "debian-12", ubuntu_host.name: "ubuntu-24.04"}
 
     # A host that no lock in the file is for is refused, not given another's.
     targets = ["--target", "ubuntu-22.04", "--target", "debian-12"]
