@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cudactl.cli.app import emit_json, finish, json_option, say
+from cudactl.cli.app import emit_json, finish, format_error, json_option, note, say
 
 
 @click.command()

@@ -23,8 +23,8 @@ class CheckedFile:
 
     path: Path
     verdict: SpecVerdict
-    readable: bool = True
-    """False where the file could not be read as a spec; the verdict then says why."""
+    error: CudactlError | None = None
+    """Why the file could not be read as a spec; the verdict says it too."""
 
 
 def check_files(paths: Sequence[Path], allowed: Sequence[Allowance] = ()) -> list[CheckedFile]:
@@ -40,7 +40,7 @@ def check_files(paths: Sequence[Path], allowed: Sequence[Allowance] = ()) -> lis
         try:
             spec = read_spec(path)
         except CudactlError as error:
-            found.append(CheckedFile(path, _unreadable(error), readable=False))
+            found.append(CheckedFile(path, _unreadable(error), error))
             continue
         found.append(CheckedFile(path, check_spec(spec, catalogue, allowed)))
     return found
@@ -49,7 +49,7 @@ def check_files(paths: Sequence[Path], allowed: Sequence[Allowance] = ()) -> lis
 def exit_code(checked: Sequence[CheckedFile], *, strict: bool) -> Exit:
     """Return how `stack check` ends: unreadable, refused, flagged under --strict, or well."""
     verdicts = {one.verdict.verdict for one in checked}
-    if any(not one.readable for one in checked):
+    if any(one.error is not None for one in checked):
         return Exit.USAGE
     if "refused" in verdicts:
         return Exit.FAIL

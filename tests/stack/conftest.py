@@ -31,7 +31,8 @@ def other_key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Mirror:
     """The lab's mirror: real names, versions and dependency shapes."""
     folder = tmp_path_factory.mktemp("lab") / "mirror"
-    return Mirror.build(folder, repositories=("ubuntu2404", "debian12"))
+    every = ("ubuntu2204", "ubuntu2404", "ubuntu2604", "debian12", "debian13")
+    return Mirror.build(folder, repositories=every)
 
 
 class Repository:

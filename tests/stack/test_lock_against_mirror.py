@@ -14,7 +14,13 @@ from cudactl.lab.mirror import Mirror
 from tests.lab.mirror.apt import EXTERNAL, Apt
 from tests.stack.conftest import Locks
 
-FOLDER = {"ubuntu-24.04": "ubuntu2404", "debian-12": "debian12"}
+FOLDER = {
+    "ubuntu-22.04": "ubuntu2204",
+    "ubuntu-24.04": "ubuntu2404",
+    "ubuntu-26.04": "ubuntu2604",
+    "debian-12": "debian12",
+    "debian-13": "debian13",
+}
 WISHES: dict[str, dict[str, Any]] = {
     "whole stack": {
         "driver": {"branch": "580"},
@@ -44,7 +50,31 @@ WISHES: dict[str, dict[str, Any]] = {
         "cuda": "13.3",
         "tensorrt": "11",
     },
+    "boards with NVSwitch": {
+        "driver": {"branch": "580"},
+        "gpus": ["H200 SXM"],
+        "cuda": "13.0",
+        "dcgm": "4.5",
+        "container_toolkit": "1",
+    },
 }
+LATE: dict[str, dict[str, Any]] = {
+    "late driver only": {},
+    "what a late repository has": {
+        "driver": {"branch": "610"},
+        "cuda": "13",
+        "cudnn": "9",
+        "tensorrt": "11",
+        "nccl": "2",
+        "dcgm": "4",
+        "container_toolkit": "1",
+    },
+    "late boards with NVSwitch": {"driver": {"branch": "595"}, "gpus": ["B200"], "cuda": "13"},
+}
+SUITE = [
+    *((os, name) for os in ("ubuntu-22.04", "ubuntu-24.04", "debian-12") for name in WISHES),
+    *((os, name) for os in ("ubuntu-26.04", "debian-13") for name in LATE),
+]
 
 
 def preferences(lock: StackLock, but: str = "") -> str:
@@ -65,12 +95,11 @@ def top_level(lock: StackLock) -> list[str]:
     return [p.name for p in lock.packages if p.top_level]
 
 
-@pytest.mark.parametrize("os", sorted(FOLDER))
-@pytest.mark.parametrize("name", sorted(WISHES))
+@pytest.mark.parametrize(("os", "name"), SUITE)
 def test_apt_arrives_at_exactly_the_lock(
     mirror: Mirror, lock_from: Locks, tmp_path: Path, os: str, name: str
 ) -> None:
-    lock, _ = lock_from(os=os, **WISHES[name])
+    lock, _ = lock_from(os=os, **{**WISHES, **LATE}[name])
     assert apt_for(lock, mirror, tmp_path / "apt").installs(*top_level(lock)) == {
         p.name: p.version for p in lock.packages
     }
@@ -182,3 +211,12 @@ def test_a_version_that_left_the_index_is_named(
     assert refused.value.code == "STACK-VERSION-NOT-IN-INDEX"
     assert "libcublas-13-0 13.1.0.3-1" in refused.value.found
     assert "13.0.0.19-1" in refused.value.expected
+
+
+def test_boards_with_nvswitch_get_the_fabric_manager_of_their_driver(lock_from: Locks) -> None:
+    lock, _ = lock_from(**WISHES["boards with NVSwitch"])
+    versions = {p.name: p.version for p in lock.packages}
+    assert versions["nvidia-fabricmanager"].partition("-")[0] == lock.resolved["driver"]
+    assert versions["datacenter-gpu-manager-4-cuda13"] == "1:4.5.2-1", "with its epoch"
+    plain, _ = lock_from(driver={"branch": "580"}, gpus=["H100 PCIe"], cuda="13.0")
+    assert plain.package("nvidia-fabricmanager") is None
