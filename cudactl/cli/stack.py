@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cudactl.cli.app import emit_json, json_option, note, say
+from cudactl.cli.stack_begin import capture, init
 from cudactl.cli.stack_check import check
 from cudactl.cli.stack_verbs import VERBS
 
@@ -140,5 +141,5 @@ def why(package: str, lock_file: Path | None, os: str | None, as_json: bool) -> 
         say(name_text(package, found.os, found.findings))
 
 
-for _verb in (check, *VERBS):
+for _verb in (init, capture, check, *VERBS):
     stack.add_command(_verb)
