@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from bench_figure import BIN, Figure
 
 from cudactl.contracts.lock import StackLock
 from cudactl.lab.mirror import Mirror
@@ -23,7 +24,6 @@ from cudactl.stack.lockfile import read_lock
 from cudactl.stack.repository import Stanza, write_index
 from cudactl.stack.signing import SigningKey
 
-BIN = Path(sys.executable).parent
 RUNS = 5
 STANZAS = 10_000
 SPECS = 200
@@ -33,18 +33,6 @@ CUDNNS = ("9", "8", "9.10", "9.20")
 TENSORRTS = ("10", "10.13", "10.4", "11", "8.6", "10.9", "")
 DRIVERS = ("580", "535", "595", "610", "550", "580.95.05", "")
 GPUS = ("V100", "A100", "H100", "H200 SXM", "B200", "RTX 5090", "T4", "L40S", "")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure: seconds, or the ratio to a reference measured in turn."""
-
-    what: str
-    measured_s: float
-    reference: str
-    reference_s: float | None
-    value: float
-    bar: float
 
 
 def measure(folder: Path) -> list[Figure]:
@@ -187,19 +175,3 @@ def _specs(folder: Path) -> list[Path]:
         paths.append(specs / f"{number:03}.yaml")
         paths[-1].write_text("\n".join(lines) + "\n")
     return paths
-
-
-if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="cudactl-bench-") as place:
-        missed = 0
-        for row in measure(Path(place)):
-            against = f" ({row.reference} {row.reference_s:.2f} s)" if row.reference_s else ""
-            missed += row.value > row.bar
-            word = "ok" if row.value <= row.bar else "MISSED"
-            print(
-                f"{row.what}: {row.measured_s:.2f} s{against}, {row.value:.2f} of at most {row.bar}"
-                f" {word}"
-            )
-    sys.exit(1 if missed else 0)
