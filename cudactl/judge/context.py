@@ -98,7 +98,7 @@ class Context:
     def _add(self, leg: Any) -> None:  # noqa: ANN401 - it may be anything
         name = need(leg, "leg", str, "legs")
         gpu = leg.get("gpu")
-        if gpu is not None and gpu not in {one["id"] for one in self.tested}:
+        if gpu is not None and gpu not in [one["id"] for one in self.tested]:
             raise JudgeError("the evidence's leg %s ran on a GPU that was not tested" % name)
         if (name, gpu) in self._parts:
             raise JudgeError("the evidence holds the leg %s twice" % name)

@@ -1,7 +1,8 @@
 """Healthy evidence of four kinds of machine, each with the policy of its lock.
 
 `wheels` is recorded: real NVIDIA wheels, measured on Debian 12 without a GPU. The others are
-written by hand after what real hosts and the lab answer.
+written by hand after what real hosts and the lab answer. What single areas add to them (device
+parts of legs, further checks of the machine) comes from the modules of `areas/`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from cudactl.certify.policy import compile_policy
+from cudactl.contracts.certificate import Tier
 from cudactl.contracts.lock import LockedPackage, LockSource, LockTarget, StackLock
 from cudactl.contracts.spec import StackSpec
 from cudactl.stack.lockfile import read_lock
+from cudactl.workflow.references import gpu_references
+from tests.judge import areas
 
 RECORDED = Path(__file__).parent.parent / "evidence"
 NOW = 1_795_000_000.0
@@ -41,6 +45,13 @@ PARTS = (
     "heuristic",
     "ops",
 )
+GPU = {
+    "id": "GPU-c0dac711-0000-4000-8000-000000000001",
+    "address": "0000:17:00.0",
+    "device": "2335",
+    "users": [],
+}
+"""The H200 of the kind `gpu`."""
 Pair = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -119,7 +130,7 @@ def _state(*, gpu: bool) -> dict[str, Any]:
             "on_disk": {},
             "nouveau": False,
         },
-        "gpus": [{"address": "0000:01:00.0", "device": "2335", "driver": "nvidia"}] * int(gpu),
+        "gpus": [{"address": GPU["address"], "device": GPU["device"], "driver": "nvidia"}] * gpu,
         "device_nodes": ["/dev/nvidia0", "/dev/nvidiactl"] if gpu else [],
         "gpu_processes": [],
         "disks": [],
@@ -132,7 +143,8 @@ def _state(*, gpu: bool) -> dict[str, Any]:
     }
 
 
-def _library(path: str, package: str, *, simulated: bool) -> dict[str, Any]:
+def library(path: str, package: str, *, simulated: bool = False) -> dict[str, Any]:
+    """What is known of a loaded file; every leg that has it loaded must say the same."""
     return {
         "soname": path.rsplit("/", 1)[1],
         "path": path,
@@ -145,10 +157,14 @@ def _library(path: str, package: str, *, simulated: bool) -> dict[str, Any]:
 
 
 def _leg(
-    leg: str, measurements: dict[str, dict[str, Any]], libraries: list[dict[str, Any]]
+    leg: str,
+    measurements: dict[str, dict[str, Any]],
+    libraries: list[dict[str, Any]],
+    gpu: str | None = None,
 ) -> dict[str, Any]:
     return {
         "leg": leg,
+        "gpu": gpu,
         "outcome": "ran",
         "detail": "",
         "duration_s": 0.5,
@@ -175,7 +191,7 @@ def _apt_evidence(*, gpu: bool) -> dict[str, Any]:
         paths[part] = (f"{SYSTEM}/libcudnn_{part}.so.9.13.0", "libcudnn9-cuda-13")
 
     def libraries(*names: str) -> list[dict[str, Any]]:
-        return [_library(*paths[name], simulated=not gpu) for name in names]
+        return [library(*paths[name], simulated=not gpu) for name in names]
 
     def loaded(name: str, **values: object) -> dict[str, Any]:
         return {"soname": name, "path": paths[name][0], "loaded": True, **values}
@@ -243,7 +259,7 @@ def _apt_evidence(*, gpu: bool) -> dict[str, Any]:
     }
     nvinfer = {"tensorrt.library": loaded("nvinfer", version_number=101303)}
     four = ("cudart", "cublas", "cublaslt", "nvrtc")
-    return {
+    evidence = {
         "schema_version": 1,
         "probe_version": "0.1.0",
         "probe_sha256": None,
@@ -251,6 +267,7 @@ def _apt_evidence(*, gpu: bool) -> dict[str, Any]:
         "duration_s": 6.0,
         "world": "system",
         "state": _state(gpu=gpu),
+        "gpus": [dict(GPU)] * gpu,
         "legs": [
             _leg("driver", {"driver.libcuda": cuda, "driver.module": module}, libraries("cuda")),
             _leg("health", {"health.nvml": loaded("nvml", **nvml)}, libraries("nvml")),
@@ -264,10 +281,47 @@ def _apt_evidence(*, gpu: bool) -> dict[str, Any]:
             ),
         ],
     }
+    for area in areas.modules():
+        if hasattr(area, "machine"):
+            area.machine(evidence, gpu=gpu)
+        if gpu and hasattr(area, "healthy"):
+            area.healthy(evidence)
+    return evidence
 
 
-def _policy(lock: StackLock) -> dict[str, Any]:
-    document: dict[str, Any] = compile_policy(lock).model_dump(mode="json")
+def add_device_leg(
+    evidence: dict[str, Any],
+    name: str,
+    measurements: dict[str, dict[str, Any]],
+    libraries: list[dict[str, Any]] | None = None,
+    gpu: dict[str, Any] = GPU,
+) -> dict[str, Any]:
+    """Add the part of a leg that ran on a GPU: check → measured values; return it."""
+    added = _leg(name, measurements, libraries or [], gpu["id"])
+    evidence["legs"].append(added)
+    return added
+
+
+def add_leg(
+    evidence: dict[str, Any],
+    name: str,
+    measurements: dict[str, dict[str, Any]],
+    libraries: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Add the machine part of a leg, or further measurements to the one that is there."""
+    added = _leg(name, measurements, libraries or [])
+    for one in evidence["legs"]:
+        if one["leg"] == name and one["gpu"] is None:
+            one["measurements"] += added["measurements"]
+            one["libraries"] += [x for x in added["libraries"] if x not in one["libraries"]]
+            return dict(one)
+    evidence["legs"].append(added)
+    return added
+
+
+def _policy(lock: StackLock, tier: Tier = "smoke") -> dict[str, Any]:
+    policy = compile_policy(lock, tier=tier, references=gpu_references())
+    document: dict[str, Any] = policy.model_dump(mode="json")
     return document
 
 
@@ -316,13 +370,24 @@ def value(evidence: dict[str, Any], check: str) -> dict[str, Any]:
 
 
 def measurement(evidence: dict[str, Any], check: str) -> dict[str, Any]:
-    """Return a check's measurement."""
+    """Return a check's measurement, the machine's or the first GPU's."""
     return next(m for leg in evidence["legs"] for m in leg["measurements"] if m["check"] == check)
 
 
 def leg(evidence: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a leg."""
-    found: dict[str, Any] = next(x for x in evidence["legs"] if x["leg"] == name)
+    """Return the machine part of a leg."""
+    return _part(evidence, name, None)
+
+
+def device_leg(evidence: dict[str, Any], name: str, gpu: str = str(GPU["id"])) -> dict[str, Any]:
+    """Return the part of a leg that ran on a GPU."""
+    return _part(evidence, name, gpu)
+
+
+def _part(evidence: dict[str, Any], name: str, gpu: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        x for x in evidence["legs"] if x["leg"] == name and x.get("gpu") == gpu
+    )
     return found
 
 

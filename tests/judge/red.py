@@ -1,4 +1,7 @@
-"""Red fixtures: for every check, faults that turn it red, and nothing else but what is named."""
+"""Red fixtures: for every check, faults that turn it red, and nothing else but what is named.
+
+Those of single areas are in `areas/`; `every_red()` returns all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.judge.healthy import SYSTEM, every_library, leg, measurement, value
+from tests.judge import areas
+from tests.judge.healthy import SYSTEM, device_leg, every_library, leg, measurement, value
 
 Evidence = dict[str, Any]
 Change = Callable[[Evidence], object]
@@ -31,15 +35,19 @@ class Red:
         return f"{self.check}: {self.name}"
 
 
-def _set(check: str, **values: object) -> Change:
+def put(check: str, **values: object) -> Change:
+    """Measure other values."""
     return lambda e: value(e, check).update(values)
 
 
-def _drop(check: str, key: str) -> Change:
+def drop(check: str, key: str) -> Change:
+    """Leave one value out."""
     return lambda e: value(e, check).pop(key)
 
 
-def _error(check: str, text: str, **values: object) -> Change:
+def error(check: str, text: str, **values: object) -> Change:
+    """Report an error."""
+
     def change(evidence: Evidence) -> None:
         measurement(evidence, check)["error"] = text
         value(evidence, check).update(values)
@@ -47,7 +55,9 @@ def _error(check: str, text: str, **values: object) -> Change:
     return change
 
 
-def _unmeasured(check: str) -> Change:
+def unmeasured(check: str) -> Change:
+    """Leave a measurement out."""
+
     def change(evidence: Evidence) -> None:
         for one in evidence["legs"]:
             one["measurements"] = [m for m in one["measurements"] if m["check"] != check]
@@ -55,7 +65,7 @@ def _unmeasured(check: str) -> Change:
     return change
 
 
-def _move(old: str, new: str, package: str | None) -> Change:
+def move(old: str, new: str, package: str | None) -> Change:
     """Move a file, everywhere it is named, to where somebody else put it."""
 
     def walk(node: Any) -> Any:
@@ -73,7 +83,9 @@ def _move(old: str, new: str, package: str | None) -> Change:
     return change
 
 
-def _library(part: str, **values: object) -> Change:
+def library_is(part: str, **values: object) -> Change:
+    """Say other things of a loaded file."""
+
     def change(evidence: Evidence) -> None:
         found = every_library(evidence, part)
         assert found
@@ -83,8 +95,14 @@ def _library(part: str, **values: object) -> Change:
     return change
 
 
-def _outcome(name: str, outcome: str, detail: str) -> Change:
+def outcome(name: str, outcome: str, detail: str) -> Change:
+    """End the machine part of a leg in another way."""
     return lambda e: leg(e, name).update(outcome=outcome, detail=detail)
+
+
+def on_gpu_outcome(name: str, outcome: str, detail: str) -> Change:
+    """End the device part of a leg in another way."""
+    return lambda e: device_leg(e, name).update(outcome=outcome, detail=detail)
 
 
 def _part(name: str, **values: object) -> Change:
@@ -103,7 +121,9 @@ def _without_part(name: str) -> Change:
     return change
 
 
-def _state(path: str, new: object) -> Change:
+def state_is(path: str, new: object) -> Change:
+    """Change one value of the state; `path` is joined by "/"."""
+
     def change(evidence: Evidence) -> None:
         node = evidence["state"]
         *parents, last = path.split("/")
@@ -122,13 +142,13 @@ ANYWHERE = ("stack.libraries",)
 
 RED: list[Red] = [
     # stack
-    Red("stack.os", "another release", "lab", _state("os/version_id", "22.04"), "another system"),
-    Red("stack.os", "another machine", "gpu", _state("machine", "aarch64"), "another system"),
+    Red("stack.os", "another release", "lab", state_is("os/version_id", "22.04"), "another system"),
+    Red("stack.os", "another machine", "gpu", state_is("machine", "aarch64"), "another system"),
     Red(
         "stack.packages",
         "upgraded behind our back",
         "lab",
-        _state("packages/libcublas-13-0", "13.1.1.3-1"),
+        state_is("packages/libcublas-13-0", "13.1.1.3-1"),
         "libcublas-13-0 is 13.1.1.3-1, not 13.1.0.3-1",
     ),
     Red(
@@ -142,14 +162,16 @@ RED: list[Red] = [
         "stack.packages",
         "half configured",
         "lab",
-        _state(
+        state_is(
             "broken",
             [{"name": "cuda-nvcc-13-0", "status": "install reinstreq installed"}],
         ),
         "cuda-nvcc-13-0 is 'install reinstreq installed'",
     ),
-    Red("stack.wheels", "no stack", "wheels", _state("stacks", []), "is not there"),
-    Red("stack.wheels", "incomplete", "wheels", _state("stacks/0/complete", False), "not complete"),
+    Red("stack.wheels", "no stack", "wheels", state_is("stacks", []), "is not there"),
+    Red(
+        "stack.wheels", "incomplete", "wheels", state_is("stacks/0/complete", False), "not complete"
+    ),
     Red(
         "stack.wheels",
         "another wheel",
@@ -161,14 +183,14 @@ RED: list[Red] = [
         "stack.libraries",
         "altered on disk",
         "lab",
-        _library("libcublasLt", intact=False),
+        library_is("libcublasLt", intact=False),
         "is not the file that its package brought",
     ),
     Red(
         "stack.libraries",
         "altered wheel file",
         "wheels",
-        _library("libcublasLt", intact=False),
+        library_is("libcublasLt", intact=False),
         "is not the file that its package brought",
     ),
     Red(
@@ -189,41 +211,41 @@ RED: list[Red] = [
         ),
         "is a stub",
     ),
-    Red("gpu.present", "fell off the bus", "gpu", _state("gpus", []), "none is there"),
+    Red("gpu.present", "fell off the bus", "gpu", state_is("gpus", []), "none is there"),
     # driver
     Red(
         "driver.libcuda",
         "too old for the toolkit",
         "lab",
-        _set("driver.libcuda", cuda_version=12080),
+        put("driver.libcuda", cuda_version=12080),
         "too old",
     ),
     Red(
         "driver.libcuda",
         "does not start on a GPU",
         "gpu",
-        _set("driver.libcuda", init_code=999),
+        put("driver.libcuda", init_code=999),
         "does not start, and a GPU is there",
     ),
     Red(
         "driver.libcuda",
         "a stub library answers",
         "lab",
-        _set("driver.libcuda", init_code=34),
+        put("driver.libcuda", init_code=34),
         "STUB_LIBRARY",
     ),
     Red(
         "driver.libcuda",
         "library newer than the module",
         "driverless",
-        _set("driver.libcuda", init_code=803),
+        put("driver.libcuda", init_code=803),
         "SYSTEM_DRIVER_MISMATCH",
     ),
     Red(
         "driver.libcuda",
         "strange code without a GPU",
         "lab",
-        _set("driver.libcuda", init_code=999),
+        put("driver.libcuda", init_code=999),
         "does not start",
         status="WARN",
     ),
@@ -231,21 +253,21 @@ RED: list[Red] = [
         "driver.libcuda",
         "not found",
         "lab",
-        _error("driver.libcuda", "libcuda.so.1 was not found in loader", loaded=False, path=None),
+        error("driver.libcuda", "libcuda.so.1 was not found in loader", loaded=False, path=None),
         "was not found",
     ),
     Red(
         "driver.libcuda",
         "another driver's library",
         "gpu",
-        _move(CUDA, f"{SYSTEM}/libcuda.so.580.82.07", "libnvidia-compute-580"),
+        move(CUDA, f"{SYSTEM}/libcuda.so.580.82.07", "libnvidia-compute-580"),
         "another driver's",
     ),
     Red(
         "driver.libcuda",
         "a copy outside of the packages",
         "gpu",
-        _move(CUDA, "/usr/local/lib/libcuda.so.580.95.05", None),
+        move(CUDA, "/usr/local/lib/libcuda.so.580.95.05", None),
         "which is not below",
         also=ANYWHERE,
     ),
@@ -253,7 +275,7 @@ RED: list[Red] = [
         "driver.libcuda",
         "version call fails",
         "lab",
-        _set("driver.libcuda", get_version_code=1),
+        put("driver.libcuda", get_version_code=1),
         "cuDriverGetVersion answers 1",
         status="ERROR",
     ),
@@ -261,31 +283,31 @@ RED: list[Red] = [
         "driver.libcuda",
         "no answer to cuInit",
         "gpu",
-        _drop("driver.libcuda", "init_code"),
+        drop("driver.libcuda", "init_code"),
         "init_code was not measured",
         status="ERROR",
     ),
-    Red("driver.module", "not loaded", "gpu", _set("driver.module", loaded=None), "no NVIDIA"),
+    Red("driver.module", "not loaded", "gpu", put("driver.module", loaded=None), "no NVIDIA"),
     Red(
         "driver.module",
         "old module still loaded",
         "gpu",
-        _set("driver.module", loaded="580.82.07"),
+        put("driver.module", loaded="580.82.07"),
         "of another driver; reboot",
     ),
     Red(
         "driver.module",
         "the other flavour",
         "gpu",
-        _set("driver.module", flavour="proprietary"),
+        put("driver.module", flavour="proprietary"),
         "other flavour",
     ),
-    Red("driver.module", "nouveau", "lab", _set("driver.module", nouveau=True), "nouveau"),
+    Red("driver.module", "nouveau", "lab", put("driver.module", nouveau=True), "nouveau"),
     Red(
         "driver.module",
         "no device nodes",
         "gpu",
-        _set("driver.module", device_nodes=[]),
+        put("driver.module", device_nodes=[]),
         "device nodes",
     ),
     # health
@@ -293,35 +315,35 @@ RED: list[Red] = [
         "health.nvml",
         "library and module differ",
         "driverless",
-        _set("health.nvml", init_code=18, init_text="Driver/library version mismatch"),
+        put("health.nvml", init_code=18, init_text="Driver/library version mismatch"),
         "NVML does not start",
     ),
     Red(
         "health.nvml",
         "driver not loaded on a GPU host",
         "gpu",
-        _set("health.nvml", init_code=9, init_text="Driver Not Loaded"),
+        put("health.nvml", init_code=9, init_text="Driver Not Loaded"),
         "NVML does not start",
     ),
     Red(
         "health.nvml",
         "answers for another driver",
         "gpu",
-        _set("health.nvml", driver_version="580.82.07"),
+        put("health.nvml", driver_version="580.82.07"),
         "another driver",
     ),
     Red(
         "health.nvml",
         "a GPU is missing",
         "gpu",
-        _set("health.nvml", gpu_count=0),
+        put("health.nvml", gpu_count=0),
         "on the bus that the driver does not see",
     ),
     Red(
         "health.nvml",
         "cannot count",
         "gpu",
-        _set("health.nvml", count_code=999),
+        put("health.nvml", count_code=999),
         "nvmlDeviceGetCount answers 999",
         status="ERROR",
     ),
@@ -329,7 +351,7 @@ RED: list[Red] = [
         "health.nvml",
         "another's library",
         "lab",
-        _library("libnvidia-ml", package="libnvidia-compute-570"),
+        library_is("libnvidia-ml", package="libnvidia-compute-570"),
         "belongs to libnvidia-compute-570",
         also=ANYWHERE,
     ),
@@ -338,14 +360,14 @@ RED: list[Red] = [
         "toolkit.cudart",
         "another minor",
         "wheels",
-        _set("toolkit.cudart", runtime_version=12090),
+        put("toolkit.cudart", runtime_version=12090),
         "answers another version",
     ),
     Red(
         "toolkit.cudart",
         "version call fails",
         "lab",
-        _set("toolkit.cudart", code=999),
+        put("toolkit.cudart", code=999),
         "cudaRuntimeGetVersion answers 999",
         status="ERROR",
     ),
@@ -353,7 +375,7 @@ RED: list[Red] = [
         "toolkit.cudart",
         "a truth value instead of a number",
         "lab",
-        _set("toolkit.cudart", runtime_version=True),
+        put("toolkit.cudart", runtime_version=True),
         "runtime_version was not measured",
         status="ERROR",
     ),
@@ -361,7 +383,7 @@ RED: list[Red] = [
         "toolkit.cudart",
         "no number at all",
         "wheels",
-        _set("toolkit.cudart", runtime_version=float("nan")),
+        put("toolkit.cudart", runtime_version=float("nan")),
         "runtime_version was not measured",
         status="ERROR",
     ),
@@ -369,21 +391,21 @@ RED: list[Red] = [
         "toolkit.cublas",
         "another version",
         "gpu",
-        _set("toolkit.cublas", version="13.1.1"),
+        put("toolkit.cublas", version="13.1.1"),
         "answers another version",
     ),
     Red(
         "toolkit.cublas",
         "a symbol is missing",
         "wheels",
-        _error("toolkit.cublas", "undefined symbol: cublasGetProperty"),
+        error("toolkit.cublas", "undefined symbol: cublasGetProperty"),
         "undefined symbol",
     ),
     Red(
         "toolkit.cublas",
         "not measured",
         "lab",
-        _unmeasured("toolkit.cublas"),
+        unmeasured("toolkit.cublas"),
         "no toolkit",
         "ERROR",
     ),
@@ -391,14 +413,14 @@ RED: list[Red] = [
         "toolkit.cublaslt",
         "another version",
         "lab",
-        _set("toolkit.cublaslt", version_number=130101),
+        put("toolkit.cublaslt", version_number=130101),
         "answers another version",
     ),
     Red(
         "toolkit.cublaslt",
         "a user's wheel",
         "gpu",
-        _move(LT, OWN_WHEEL, None),
+        move(LT, OWN_WHEEL, None),
         "which is not below",
         also=ANYWHERE,
     ),
@@ -406,14 +428,14 @@ RED: list[Red] = [
         "toolkit.nvrtc",
         "another minor",
         "wheels",
-        _set("toolkit.nvrtc", version="13.1"),
+        put("toolkit.nvrtc", version="13.1"),
         "answers another version",
     ),
     Red(
         "toolkit.nvrtc",
         "was not loaded, and nobody says why",
         "lab",
-        _set("toolkit.nvrtc", loaded=False),
+        put("toolkit.nvrtc", loaded=False),
         "not loaded",
     ),
     # cudnn
@@ -421,21 +443,21 @@ RED: list[Red] = [
         "cudnn.library",
         "another version",
         "gpu",
-        _set("cudnn.library", version_number=91301),
+        put("cudnn.library", version_number=91301),
         "answers another version",
     ),
     Red(
         "cudnn.library",
         "built for another CUDA",
         "lab",
-        _set("cudnn.library", built_for_cudart=12090),
+        put("cudnn.library", built_for_cudart=12090),
         "built for another CUDA",
     ),
     Red(
         "cudnn.library",
         "a stub",
         "lab",
-        _move(CUDNN, f"{SYSTEM}/stubs/libcudnn.so.9.13.0", "libcudnn9-cuda-13"),
+        move(CUDNN, f"{SYSTEM}/stubs/libcudnn.so.9.13.0", "libcudnn9-cuda-13"),
         "is a stub",
         also=("stack.libraries", "nvcc.link"),
     ),
@@ -472,14 +494,14 @@ RED: list[Red] = [
         "cudnn.sublibraries",
         "a declared one does not load for another reason",
         "wheels",
-        _error("cudnn.sublibraries", "libcudnn_graph.so.9: cannot open shared object file"),
+        error("cudnn.sublibraries", "libcudnn_graph.so.9: cannot open shared object file"),
         "does not load",
     ),
     Red(
         "cudnn.sublibraries",
         "nothing tells a wheel file's version",
         "wheels",
-        _library("libcudnn_heuristic", intact=None),
+        library_is("libcudnn_heuristic", intact=None),
         "nothing tells of which version heuristic is",
         status="ERROR",
     ),
@@ -488,14 +510,14 @@ RED: list[Red] = [
         "tensorrt.library",
         "another version",
         "lab",
-        _set("tensorrt.library", version_number=101401),
+        put("tensorrt.library", version_number=101401),
         "answers another version",
     ),
     Red(
         "tensorrt.library",
         "not measured",
         "gpu",
-        _unmeasured("tensorrt.library"),
+        unmeasured("tensorrt.library"),
         "measured no tensorrt.library",
         status="ERROR",
     ),
@@ -503,42 +525,42 @@ RED: list[Red] = [
         "tensorrt_rtx.build",
         "no engine",
         "wheels",
-        _error("tensorrt_rtx.build", "RuntimeError: the builder returned no engine"),
+        error("tensorrt_rtx.build", "RuntimeError: the builder returned no engine"),
         "returned no engine",
     ),
     Red(
         "tensorrt_rtx.build",
         "an empty engine",
         "wheels",
-        _set("tensorrt_rtx.build", engine_bytes=12),
+        put("tensorrt_rtx.build", engine_bytes=12),
         "cannot hold its weights",
     ),
     Red(
         "tensorrt_rtx.build",
         "another network",
         "wheels",
-        _set("tensorrt_rtx.build", output_shape=[1, 10]),
+        put("tensorrt_rtx.build", output_shape=[1, 10]),
         "another network",
     ),
     Red(
         "tensorrt_rtx.build",
         "a target was left out",
         "wheels",
-        _set("tensorrt_rtx.build", targets=["SM80"]),
+        put("tensorrt_rtx.build", targets=["SM80"]),
         "other targets",
     ),
     Red(
         "tensorrt_rtx.build",
         "a user's copy",
         "wheels",
-        _set("tensorrt_rtx.build", path="/root/.local/lib/tensorrt_rtx_bindings/__init__.py"),
+        put("tensorrt_rtx.build", path="/root/.local/lib/tensorrt_rtx_bindings/__init__.py"),
         "another copy",
     ),
     Red(
         "tensorrt_rtx.build",
         "another version",
         "wheels",
-        _set("tensorrt_rtx.build", version="1.6.0.1"),
+        put("tensorrt_rtx.build", version="1.6.0.1"),
         "of another version",
     ),
     # nvcc
@@ -546,36 +568,36 @@ RED: list[Red] = [
         "nvcc.version",
         "another nvcc",
         "lab",
-        _set("nvcc.version", version="12.9.86"),
+        put("nvcc.version", version="12.9.86"),
         "another nvcc",
     ),
     Red(
         "nvcc.version",
         "another copy",
         "gpu",
-        _set("nvcc.version", path="/usr/bin/nvcc"),
+        put("nvcc.version", path="/usr/bin/nvcc"),
         "another copy",
     ),
     Red(
         "nvcc.version",
         "not there",
         "wheels",
-        _error("nvcc.version", "nvcc is not there", path=None),
+        error("nvcc.version", "nvcc is not there", path=None),
         "not there",
     ),
     Red(
         "nvcc.link",
         "does not compile",
         "wheels",
-        _error("nvcc.link", "nv/target: No such file", compiled=False),
+        error("nvcc.link", "nv/target: No such file", compiled=False),
         "nv/target",
     ),
-    Red("nvcc.link", "fails", "lab", _set("nvcc.link", exit_status=127), "run to its end"),
+    Red("nvcc.link", "fails", "lab", put("nvcc.link", exit_status=127), "run to its end"),
     Red(
         "nvcc.link",
         "bound to another cuDNN",
         "gpu",
-        _set("nvcc.link", cudnn=90800),
+        put("nvcc.link", cudnn=90800),
         "bound to other libraries",
     ),
     Red(
@@ -591,7 +613,7 @@ RED: list[Red] = [
         "nvcc.link",
         "sees no GPU where one is",
         "gpu",
-        _set("nvcc.link", count_code=100),
+        put("nvcc.link", count_code=100),
         "the program sees none",
     ),
     Red(
@@ -606,24 +628,24 @@ RED: list[Red] = [
         "driver.ran",
         "crashed after its last measurement",
         "lab",
-        _outcome("driver", "crashed", "SIGSEGV"),
+        outcome("driver", "crashed", "SIGSEGV"),
         "SIGSEGV",
     ),
     Red(
         "health.ran",
         "stuck in the kernel",
         "gpu",
-        _outcome("health", "stuck", "cannot be killed"),
+        outcome("health", "stuck", "cannot be killed"),
         "hangs in the kernel",
     ),
     Red(
         "toolkit.ran",
         "timed out after its last measurement",
         "wheels",
-        _outcome("toolkit", "timeout", "no end within 60 s"),
+        outcome("toolkit", "timeout", "no end within 60 s"),
         "did not end in time",
     ),
-    Red("cudnn.ran", "crashed", "wheels", _outcome("cudnn", "crashed", "SIGABRT"), "SIGABRT"),
+    Red("cudnn.ran", "crashed", "wheels", outcome("cudnn", "crashed", "SIGABRT"), "SIGABRT"),
     Red(
         "tensorrt.ran",
         "did not run",
@@ -637,7 +659,7 @@ RED: list[Red] = [
         "tensorrt.ran",
         "crashed at its end",
         "lab",
-        _outcome("tensorrt", "crashed", "SIGSEGV"),
+        outcome("tensorrt", "crashed", "SIGSEGV"),
         "SIGSEGV",
     ),
     Red(
@@ -649,5 +671,10 @@ RED: list[Red] = [
         status="ERROR",
         also=("nvcc.version", "nvcc.link"),
     ),
-    Red("nvcc.ran", "crashed at its end", "lab", _outcome("nvcc", "crashed", "SIGILL"), "SIGILL"),
+    Red("nvcc.ran", "crashed at its end", "lab", outcome("nvcc", "crashed", "SIGILL"), "SIGILL"),
 ]
+
+
+def every_red() -> list[Red]:
+    """Return all red fixtures, the areas' too."""
+    return RED + [red for area in areas.modules() for red in getattr(area, "RED", [])]

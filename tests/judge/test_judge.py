@@ -34,7 +34,7 @@ def test_a_certificate_is_bound_to_its_machine_lock_and_evidence() -> None:
     assert certificate.machine_id == "a" * 32
     assert certificate.boot_id == "boot-1"
     assert certificate.driver == "580.95.05"
-    assert certificate.gpus == ["0000:01:00.0 2335"]
+    assert certificate.gpus == ["0000:17:00.0 2335"]
     assert certificate.lock_hash == policy["lock_hash"]
     assert certificate.evidence_sha256 == canonical_hash(evidence)
 

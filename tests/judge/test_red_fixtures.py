@@ -14,13 +14,17 @@ from cudactl.contracts.evidence import Evidence
 from cudactl.judge import judge
 from cudactl.judge.checks import CHECKS
 from tests.judge.healthy import KINDS, NOW, fresh
-from tests.judge.red import RED, Red
+from tests.judge.red import Red, every_red
 
 GREEN = ("PASS", "SKIP")
+RED = every_red()
 
 
-def statuses(certificate: dict[str, Any]) -> dict[str, str]:
-    return {v["check"]: v["status"] for v in certificate["verdicts"]}
+def statuses(certificate: dict[str, Any]) -> dict[tuple[str, str | None], str]:
+    """Return (check, GPU) → status."""
+    found = {(v["check"], v["gpu"]): v["status"] for v in certificate["verdicts"]}
+    assert len(found) == len(certificate["verdicts"])
+    return found
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -38,7 +42,7 @@ def test_every_check_is_asked_of_some_healthy_machine_and_passes_there() -> None
     for kind in KINDS:
         evidence, policy = fresh(kind)
         certificate = judge(evidence, policy, "h1", NOW)
-        passed |= {c for c, s in statuses(certificate).items() if s == "PASS"}
+        passed |= {check for (check, _), s in statuses(certificate).items() if s == "PASS"}
     assert passed == set(CHECKS)
 
 
@@ -57,7 +61,7 @@ def test_the_fault_turns_the_check_red_for_its_reason_and_no_other(red: Red) -> 
     verdict = next(v for v in certificate["verdicts"] if v["check"] == red.check)
     assert verdict["status"] == red.status, verdict
     assert red.says in verdict["reason"], verdict
-    changed = {check for check in after if after[check] != before[check]}
+    changed = {key[0] for key in before.keys() | after.keys() if after.get(key) != before.get(key)}
     assert changed == {red.check, *red.also}
     if red.status != "WARN":
         assert certificate["verdict"] in ("FAIL", "ERROR")
