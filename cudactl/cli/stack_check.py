@@ -48,5 +48,9 @@ def check(
             [{"file": str(one.path), **one.verdict.model_dump(mode="json")} for one in checked]
         )
     else:
-        say("\n".join(verdict_text(str(one.path), one.verdict, explain=explain) for one in checked))
+        for one in checked:
+            if one.error is not None:
+                note(format_error(one.error))
+            else:
+                say(verdict_text(str(one.path), one.verdict, explain=explain))
     finish(exit_code(checked, strict=strict))
