@@ -6,6 +6,7 @@ that are a judgement; what no package could satisfy stays refused.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from cudactl.contracts.errors import CudactlError, UsageError
@@ -23,7 +24,7 @@ class StackRefused(CudactlError):
     def because(cls, findings: Sequence[SpecFinding]) -> StackRefused:
         """Return the error that says why a wish was refused: the first reason, and the others."""
         first, *others = findings
-        facts = [f"{fact.text} ({fact.source})" for fact in first.facts]
+        facts = [f"{fact.text} ({_short(fact.source)})" for fact in first.facts]
         nearest = [change.text for change in first.nearest]
         remedy = first.remedy
         if nearest:
@@ -36,6 +37,11 @@ class StackRefused(CudactlError):
         error = cls(first.code, found, expected="; ".join(facts), remedy=remedy)
         error.findings = tuple(findings)
         return error
+
+
+def _short(source: str) -> str:
+    """Return a source for an error's one line; `stack check --explain` tells it whole."""
+    return textwrap.shorten(source, 90, placeholder=" …")
 
 
 def check_allowances(allowed: Sequence[Allowance], allowable: Sequence[str]) -> None:
