@@ -27,6 +27,8 @@ class Expectation(Contract):
     """Where the expectation comes from: the lock, a catalogue row, a default."""
     skip: str | None = None
     """Declared reason why the check does not apply; the only way a check is skipped."""
+    left_out: bool = False
+    """True where somebody chose not to ask it (`skip` says why): the level is then lower."""
 
 
 Tier = Literal["prolog", "smoke", "nightly", "burn-in"]

@@ -10,7 +10,7 @@ from .checks import CHECKS
 from .checks.registry import Check, ask
 from .context import Context
 from .errors import JudgeError
-from .levels import coverage, level_of
+from .levels import coverage, level_of, lowered
 
 # Worst first; SKIP, NO_REFERENCE and WAIVED never worsen the whole.
 ORDER = ("FAIL", "ERROR", "WARN", "PASS")
@@ -46,7 +46,7 @@ def _judge(
         verdicts += _asked(context, expectation, policy)
     _waive(verdicts, policy, host, now)
     verdict = overall([v["status"] for v in verdicts])
-    level, reason = level_of(context, verdict, verdicts)
+    level, reason = lowered(*level_of(context, verdict, verdicts), policy)
     state = context.state
     system = state["os"]
     driver = state["module"].get("loaded")

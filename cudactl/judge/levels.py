@@ -15,6 +15,7 @@ SHOWN = {
     "execution": "it computed on the GPU, and the numbers are right",
     "performance": "it computed, the numbers are right, and it is as fast as this GPU should be",
 }
+ORDER = ("none", "linkage", "execution", "performance")
 
 
 def level_of(context: Context, verdict: str, verdicts: List[Dict[str, Any]]) -> Tuple[str, str]:
@@ -39,6 +40,35 @@ def level_of(context: Context, verdict: str, verdicts: List[Dict[str, Any]]) -> 
     if not _everywhere(context, verdicts, "performance"):
         return "execution", "%s; its speed was not judged" % SHOWN["execution"]
     return "performance", SHOWN["performance"]
+
+
+def lowered(level: str, reason: str, policy: Dict[str, Any]) -> Tuple[str, str]:
+    """Return the level without what somebody chose to leave out: what was not asked is not shown.
+
+    A check of a level that was left out takes that level and those above it.
+    """
+    left_out = [
+        str(one["check"])
+        for one in policy["expectations"]
+        if one.get("left_out") and one.get("skip") and one["check"] in CHECKS
+    ]
+    if not left_out:
+        return level, reason
+    count = "1 check was" if len(left_out) == 1 else "%d checks were" % len(left_out)
+    if level not in ORDER:
+        return level, "%s; %s left out" % (reason, count)
+    # That a leg ended well goes with what it measures, and is not lost for itself.
+    legs = {CHECKS[name].leg for name in left_out if not _ended(name)}
+    counted = [name for name in left_out if not _ended(name) or CHECKS[name].leg not in legs]
+    highest = min(ORDER.index(CHECKS[name].level) for name in counted) - 1
+    if ORDER.index(level) <= highest:
+        return level, "%s; %s left out" % (reason, count)
+    lost = "%s left out, so this is not shown: %s" % (count, SHOWN[ORDER[highest + 1]])
+    return ORDER[highest], lost
+
+
+def _ended(name: str) -> bool:
+    return name.endswith((".ran", ".ran_on_gpu"))
 
 
 def _everywhere(context: Context, verdicts: List[Dict[str, Any]], level: str) -> bool:
