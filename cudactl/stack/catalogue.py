@@ -40,6 +40,7 @@ from cudactl.stack.overlays import Overlay, overlaid, read_overlay
 from cudactl.stack.shipped import Cells, shipped
 from cudactl.stack.tables import TABLES as TABLES
 from cudactl.stack.tables import rows_of
+from cudactl.stack.xids import Xid
 
 
 class Catalogue:
@@ -88,6 +89,8 @@ class Catalogue:
     """GPUs."""
     packages: tuple[PackageMeaning, ...]
     """Package names that mean something else than they say."""
+    xids: tuple[Xid, ...]
+    """What the driver's error codes in the kernel's log mean."""
 
     def __init__(
         self,

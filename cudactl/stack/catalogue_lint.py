@@ -129,6 +129,7 @@ VERSIONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("fp64", "fp32", "tf32", "bf16", "fp16", "fp8"), r"\d+(\.\d+)?"),
         **dict.fromkeys(("sm_count", "pcie_gen"), r"\d+"),
     },
+    "xids": {"code": r"\d{1,3}"},
 }
 """Table → column → what its cell, or each of its words, must match whole."""
 DAYS = ("date", "released", "eol")

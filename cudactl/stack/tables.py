@@ -16,6 +16,7 @@ from cudactl.stack import facts
 from cudactl.stack.row import Row
 from cudactl.stack.shipped import Cells, cells
 from cudactl.stack.versions import numbers
+from cudactl.stack.xids import Xid
 
 TABLES: dict[str, type[Row]] = {
     "distributions": facts.Distribution,
@@ -36,6 +37,7 @@ TABLES: dict[str, type[Row]] = {
     "tensorflow": facts.Tensorflow,
     "gpus": facts.Gpu,
     "packages": facts.PackageMeaning,
+    "xids": Xid,
 }
 KEYS: dict[str, tuple[str, ...]] = {
     "distributions": ("name",),
@@ -46,6 +48,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "torch_variants": ("version", "cuda"),
     "gpus": ("name",),
     "packages": ("where", "pattern"),
+    "xids": ("code",),
 }
 """Columns that name a row; every other table has a version."""
 ARCHITECTURES = (
@@ -71,7 +74,7 @@ def order_of(table: str, row: Row) -> tuple[Any, ...]:
         if column in ("os", "name"):
             names = get_args(OsName)
             order.append(names.index(value) if value in names else len(names))
-        elif column in ("version", "toolkit", "cuda", "branch", "series"):
+        elif column in ("version", "toolkit", "cuda", "branch", "series", "code"):
             order.append((numbers(value), value))
         elif table == "archive_drivers":
             order.append((numbers(getattr(row, "branch", "")), value))
