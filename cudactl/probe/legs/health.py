@@ -1,7 +1,7 @@
-"""health: is NVML reachable, and what does it answer.
+"""health: is NVML reachable and what does it answer; the kernel's log, services, stale processes.
 
-Return codes and prototypes: NVIDIA's nvml.h (nvmlReturn_t), cross-checked against the pynvml module
-in the tests.
+Everything here is cheap and makes no CUDA context, so that a prolog can run it; what of it is
+measured the request says.
 """
 
 from __future__ import annotations
@@ -9,39 +9,55 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from ..loading import Loaded
+from ..files import Root
+from ..kernel_log import kernel_log
+from ..nvml import Nvml
+from ..services import replaced_libraries, services
 from . import Emit, Values, libraries
 
 TEXT_BYTES = 96  # NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE is 80
+MOST_GPUS = 64
 
 
 def measure(request: Values, emit: Emit) -> None:
-    """Measure health.nvml."""
+    """Measure health.nvml, and as asked health.gpus, health.xids, health.services, health.stale."""
     wanted = libraries(request).get("nvml")
-    if wanted is None:
+    if wanted is not None:
+        _nvml(Nvml(*wanted), request, emit)
+    root = Root()
+    if request.get("kernel_log"):
+        emit("health.xids", kernel_log(root), None)
+    if request.get("services"):
+        emit("health.services", services(root), None)
+    if request.get("stale"):
+        emit("health.stale", replaced_libraries(root), None)
+
+
+def _nvml(library: Nvml, request: Values, emit: Emit) -> None:
+    values = library.loaded.values()
+    if library.loaded.library is None:
+        emit("health.nvml", values, library.loaded.error)
         return
-    nvml = Loaded(*wanted)
-    values = nvml.values()
-    if nvml.library is not None:
-        code = nvml.function("nvmlInit_v2", ctypes.c_int)()
-        values["init_code"] = code
-        explain = nvml.function("nvmlErrorString", ctypes.c_char_p, ctypes.c_int)
-        values["init_text"] = (explain(code) or b"").decode("utf-8", errors="replace")
-        if code == 0:
-            values["driver_version"] = _text(nvml, "nvmlSystemGetDriverVersion")
-            values["nvml_version"] = _text(nvml, "nvmlSystemGetNVMLVersion")
-            count = ctypes.c_uint(0)
-            get = nvml.function(
-                "nvmlDeviceGetCount_v2", ctypes.c_int, ctypes.POINTER(ctypes.c_uint)
-            )
-            values["count_code"] = get(ctypes.byref(count))
-            values["gpu_count"] = count.value
-            nvml.function("nvmlShutdown", ctypes.c_int)()
-    emit("health.nvml", values, nvml.error)
+    code = library.call("nvmlInit_v2")
+    values["init_code"] = code
+    values["init_text"] = library.explain(code)
+    if code:
+        emit("health.nvml", values, None)
+        return
+    values["driver_version"] = _text(library, "nvmlSystemGetDriverVersion")
+    values["nvml_version"] = _text(library, "nvmlSystemGetNVMLVersion")
+    count = ctypes.c_uint(0)
+    values["count_code"] = library.call("nvmlDeviceGetCount_v2", ctypes.byref(count))
+    values["gpu_count"] = count.value
+    emit("health.nvml", values, None)
+    if request.get("gpus"):
+        from ..nvml_readings import every_gpu
+
+        emit("health.gpus", {"gpus": every_gpu(library, min(count.value, MOST_GPUS))}, None)
+    library.call("nvmlShutdown")
 
 
-def _text(nvml: Loaded, name: str) -> Any:  # noqa: ANN401
+def _text(library: Nvml, name: str) -> Any:  # noqa: ANN401
     buffer = ctypes.create_string_buffer(TEXT_BYTES)
-    function = nvml.function(name, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-    code = function(buffer, TEXT_BYTES)
+    code = library.call(name, buffer, TEXT_BYTES)
     return buffer.value.decode("utf-8", errors="replace") if code == 0 else None

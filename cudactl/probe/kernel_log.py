@@ -1,0 +1,173 @@
+"""What the kernel said about NVIDIA GPUs since it was started: XIDs, SXIDs, and why a driver fails.
+
+From /dev/kmsg, which is read without waiting; where it may not be read, or its beginning is already
+overwritten, from the log files and the journal. Where nothing may be read, that is said.
+Formats: the kernel's Documentation/ABI/testing/dev-kmsg; XID lines as NVIDIA's "XID errors" shows
+them ("NVRM: Xid (PCI:0000:17:00): 79, …"), SXID lines as its fabric manager guide does
+("nvidia-nvswitch3: SXid (PCI:0000:05:00.0): 24007, Fatal, …").
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from .files import Root
+
+XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)(?:, ?(.*))?")
+SXID = re.compile(r"nvidia-nvswitch(\d+): SXid \(PCI:([0-9a-fA-F:.]+)\): (\d+), ?(.*)")
+SIGNS = {
+    "api_mismatch": re.compile(r"NVRM: API mismatch"),
+    "init_failed": re.compile(r"NVRM: .*(RmInitAdapter failed|rm_init_adapter failed)"),
+    "needs_open_modules": re.compile(r"NVRM: .*requires use of the NVIDIA open kernel modules"),
+    "fell_off_the_bus": re.compile(r"NVRM: .*has fallen off the bus"),
+}
+FILES = ("/var/log/kern.log", "/var/log/messages", "/var/log/syslog")
+BOOT_MARK = "Linux version "
+MAX_RECORD = 8192
+MAX_BYTES = 16 * 1024 * 1024
+KEPT_LINES = 200
+JOURNAL = ("journalctl", "--dmesg", "--boot=0", "--no-pager", "--output=cat", "--grep=NVRM|SXid")
+JOURNAL_S = 1.0
+
+
+def kernel_log(root: Root) -> Dict[str, Any]:
+    """Return the log's findings: "readable", "source", "complete", "xids", "sxids", "signs"."""
+    tried: List[str] = []
+    best: Optional[Tuple[str, bool, List[str]]] = None
+    for read in (_kmsg, _files, _journal):
+        found = read(root, tried)
+        if found is not None and (best is None or found[1]):
+            best = found
+        if best is not None and best[1]:
+            break
+    if best is None:
+        return {"readable": False, "tried": tried}
+    source, complete, lines = best
+    return dict(_findings(lines), readable=True, source=source, complete=complete, tried=tried)
+
+
+def _findings(lines: Iterable[str]) -> Dict[str, Any]:
+    xids: List[Dict[str, Any]] = []
+    sxids: List[Dict[str, Any]] = []
+    signs: Dict[str, str] = {}
+    counted: Dict[str, int] = {}
+    for line in lines:
+        if "NVRM" not in line and "SXid" not in line:
+            continue
+        xid, sxid = XID.search(line), SXID.search(line)
+        if xid:
+            key = "%s %s" % (xid.group(1), xid.group(2))
+            counted[key] = counted.get(key, 0) + 1
+            if counted[key] == 1 and len(xids) < KEPT_LINES:
+                said = (xid.group(3) or "")[:200]
+                address = xid.group(1).lower()
+                xids.append({"code": int(xid.group(2)), "address": address, "text": said})
+        elif sxid:
+            key = "switch %s %s" % (sxid.group(2), sxid.group(3))
+            counted[key] = counted.get(key, 0) + 1
+            if counted[key] == 1 and len(sxids) < KEPT_LINES:
+                fatal = sxid.group(4).startswith("Fatal")
+                address = sxid.group(2).lower()
+                sxids.append(
+                    {
+                        "code": int(sxid.group(3)),
+                        "address": address,
+                        "fatal": fatal,
+                        "text": sxid.group(4)[:200],
+                    }
+                )
+        for name, sign in SIGNS.items():
+            if name not in signs and sign.search(line):
+                signs[name] = line.strip()[:300]
+    for one in xids:
+        one["count"] = sum(
+            count
+            for key, count in counted.items()
+            if key.lower() == "%s %d" % (one["address"], one["code"])
+        )
+    return {"xids": xids, "sxids": sxids, "signs": signs}
+
+
+def _kmsg(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str]]]:
+    """Read the kernel's own buffer; it is complete while its first record is still there."""
+    path = "/dev/kmsg"
+    try:
+        handle = os.open(root.at(path), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        tried.append("%s: %s" % (path, error.strerror))
+        return None
+    lines: List[str] = []
+    first: Optional[int] = None
+    rest = b""
+    try:
+        while True:
+            try:
+                data = os.read(handle, MAX_RECORD)
+            except BlockingIOError:
+                break  # all was read
+            except BrokenPipeError:
+                first = -1  # records were overwritten while we read
+                continue
+            except OSError as error:
+                tried.append("%s: %s" % (path, error.strerror))
+                return None
+            if not data:
+                break
+            # The kernel hands out one record a read; a fixture is a plain file of them.
+            *whole, rest = (rest + data).split(b"\n")
+            for raw in whole:
+                head, mark, text = raw.partition(b";")
+                if not mark or raw[:1] == b" ":
+                    continue
+                if first is None:
+                    number = head.split(b",")[1:2]
+                    first = int(number[0]) if number and number[0].isdigit() else -1
+                if b"NVRM" in text or b"SXid" in text:
+                    lines.append(text.decode("utf-8", errors="replace"))
+    finally:
+        os.close(handle)
+    return path, first == 0, lines
+
+
+def _files(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str]]]:
+    """Read a log file from its last start of the kernel on."""
+    for path in FILES:
+        try:
+            with open(root.at(path), "rb") as stream:
+                stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, stream.tell() - MAX_BYTES))
+                text = stream.read(MAX_BYTES).decode("utf-8", errors="replace")
+        except OSError as error:
+            tried.append("%s: %s" % (path, error.strerror))
+            continue
+        began = text.rfind(BOOT_MARK)
+        if began < 0 and "kernel:" not in text:
+            continue
+        return path, began >= 0, text[max(began, 0) :].splitlines()
+    return None
+
+
+def _journal(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str]]]:
+    """Ask the journal, which keeps what the kernel's buffer has lost."""
+    if not root.live:
+        return None
+    try:
+        done = subprocess.run(
+            JOURNAL,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=JOURNAL_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        tried.append("journalctl: %s" % error)
+        return None
+    # With --grep it ends with 1 where nothing matched.
+    if done.returncode not in (0, 1):
+        tried.append("journalctl: exit status %d" % done.returncode)
+        return None
+    return "journal", True, done.stdout.decode("utf-8", errors="replace").splitlines()

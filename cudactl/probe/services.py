@@ -1,0 +1,83 @@
+"""NVIDIA's services on a machine, and processes that still run on replaced NVIDIA libraries.
+
+Read from /proc, /sys and systemd's unit files: no subprocess, and nothing is woken.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List
+
+from .files import Root
+
+UNITS = {
+    "fabric_manager": "nvidia-fabricmanager.service",
+    "persistenced": "nvidia-persistenced.service",
+}
+# The kernel keeps the first 15 characters of a process's name.
+COMMANDS = {"nv-fabricmanage": "fabric_manager", "nvidia-persiste": "persistenced"}
+UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+WANTS = "/etc/systemd/system/multi-user.target.wants"
+SWITCHES = "/proc/driver/nvidia-nvswitch/devices"
+NVIDIA, BRIDGE = "0x10de", "0x0680"  # an NVSwitch is a bridge of no other kind
+LIBRARY = re.compile(
+    r"\s(/\S*/(?:libcuda|libnvidia-[\w-]+|libnvcuvid|libcudart|libcublas|libcublasLt|libcudnn\w*"
+    r"|libnvinfer\w*|libnvrtc)\.so[.\d]*) \(deleted\)$"
+)
+MOST = 50
+
+
+def services(root: Root) -> Dict[str, Any]:
+    """Return which services are there, enabled and running, and how many NVSwitches there are."""
+    running: Dict[str, int] = {}
+    for pid in root.list("/proc"):
+        if pid.isdigit():
+            name = COMMANDS.get((root.line("/proc/%s/comm" % pid) or "")[:15])
+            if name is not None:
+                running[name] = int(pid)
+    found: Dict[str, Any] = {"nvswitches": _nvswitches(root)}
+    for name, unit in UNITS.items():
+        found[name] = {
+            "unit": any(root.exists("%s/%s" % (folder, unit)) for folder in UNIT_FOLDERS),
+            "enabled": root.exists("%s/%s" % (WANTS, unit)),
+            "running": name in running,
+            "pid": running.get(name),
+        }
+    return found
+
+
+def _nvswitches(root: Root) -> int:
+    known = len(root.list(SWITCHES))
+    if known:
+        return known
+    base = "/sys/bus/pci/devices"
+    count = 0
+    for address in root.list(base):
+        folder = "%s/%s" % (base, address)
+        if (root.line(folder + "/vendor") or "") == NVIDIA:
+            count += (root.line(folder + "/class") or "").startswith(BRIDGE)
+    return count
+
+
+def replaced_libraries(root: Root) -> Dict[str, Any]:
+    """Return the processes that still map NVIDIA libraries which are no longer on disk.
+
+    "unseen" counts the processes whose maps this user may not read.
+    """
+    holders: List[Dict[str, Any]] = []
+    unseen = seen = 0
+    for pid in root.list("/proc"):
+        if not pid.isdigit():
+            continue
+        text = root.text("/proc/%s/maps" % pid)
+        if text is None:
+            unseen += root.exists("/proc/%s/maps" % pid)
+            continue
+        seen += 1
+        if "(deleted)" not in text:
+            continue
+        paths = sorted({m.group(1) for m in map(LIBRARY.search, text.splitlines()) if m})
+        if paths and len(holders) < MOST:
+            name = root.line("/proc/%s/comm" % pid) or "?"
+            holders.append({"pid": int(pid), "name": name, "paths": paths[:5]})
+    return {"holders": holders, "seen": seen, "unseen": unseen}
