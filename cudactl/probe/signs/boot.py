@@ -1,0 +1,199 @@
+"""Kernel modules on disk and loaded, what DKMS built, what forbids loading, what signs."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import re
+import subprocess
+from typing import Any, Dict, List, Optional
+
+from ..files import Root
+
+MOK_LIST = "/sys/firmware/efi/efivars/MokListRT-605dab50-e046-4300-abb6-3dd810dd8b23"
+SIGNING_CERTIFICATES = ("/var/lib/shim-signed/mok/MOK.der", "/var/lib/dkms/mok.pub")
+SIGNED = b"~Module signature appended~\n"
+OPEN_LICENCE = b"Dual MIT/GPL"
+MODULE_NAMES = ("nvidia.ko", "nvidia-current.ko", "nvidia.ko.xz", "nvidia.ko.gz", "nvidia.ko.zst")
+# Where distributions and DKMS put them, below /lib/modules/<release>/.
+MODULE_FOLDERS = (
+    *("updates/dkms", "updates", "extra", "kernel/drivers/video", "kernel/drivers/char/drm"),
+    *("nvidia", "kernel/nvidia", "updates/nvidia"),
+)
+FORBIDDEN = re.compile(r"^\s*(blacklist|install|alias)\s+(nvidia\S*|nouveau)\b(.*)$")
+LARGEST_MODULE = 256 * 1024 * 1024
+KEPT_LOG = 4000
+
+
+def boot(root: Root) -> Dict[str, Any]:
+    """Return what was said at boot, the room that one more initramfs needs, keys that are known."""
+    images = [n for n in root.list("/boot") if n.startswith(("initrd.img-", "initramfs-"))]
+    sizes = [os.stat(root.at("/boot/" + name)).st_size for name in images]
+    return {
+        "command_line": root.line("/proc/cmdline"),
+        "largest_initramfs_bytes": max(sizes) if sizes else None,
+        "module_key_enrolled": _enrolled(root),
+        "lockdown": root.line("/sys/kernel/security/lockdown"),
+        "reboot_for": (root.text("/run/reboot-required.pkgs") or "").split(),
+    }
+
+
+def _enrolled(root: Root) -> Optional[bool]:
+    """Return whether the key that DKMS signs with is one the firmware was told of."""
+    keys = _bytes(root, MOK_LIST)
+    if keys is None:
+        return None
+    mine = [_bytes(root, path) for path in SIGNING_CERTIFICATES]
+    there = [certificate for certificate in mine if certificate]
+    return any(certificate in keys for certificate in there) if there else None
+
+
+def _bytes(root: Root, path: str) -> Optional[bytes]:
+    try:
+        with open(root.at(path), "rb") as stream:
+            return stream.read(1024 * 1024)
+    except OSError:
+        return None
+
+
+def modules(root: Root) -> Dict[str, Any]:
+    """Return loaded modules, files per kernel, DKMS's builds, and what forbids loading."""
+    loaded = []
+    for line in (root.text("/proc/modules") or "").splitlines():
+        name = line.split(" ", 1)[0]
+        if name.startswith("nvidia") or name in ("nouveau", "nova_core", "vfio_pci"):
+            loaded.append(name)
+    files = {}
+    for release in root.list("/lib/modules"):
+        found = _files(root, release)
+        if found:
+            files[release] = found
+    return {
+        "loaded": loaded,
+        "loaded_version": root.line("/sys/module/nvidia/version"),
+        "files": files,
+        "dkms": _dkms(root),
+        "forbidden": _forbidden(root),
+    }
+
+
+def _files(root: Root, release: str) -> List[Dict[str, Any]]:
+    base = "/lib/modules/" + release
+    folders = [base + "/" + folder for folder in MODULE_FOLDERS]
+    # Ubuntu's prebuilt modules lie in kernel/nvidia-580/ or kernel/nvidia-580-open/.
+    folders += [base + "/kernel/" + n for n in root.list(base + "/kernel") if n[:7] == "nvidia-"]
+    found = []
+    for folder in folders:
+        for name in MODULE_NAMES:
+            path = folder + "/" + name
+            if root.exists(path):
+                found.append(dict(_about(root, path), path=path))
+    return found
+
+
+def _about(root: Root, path: str) -> Dict[str, Any]:
+    """Return a module's version, flavour and whether it is signed; None where it cannot be told."""
+    unknown = {"version": None, "flavour": None, "signed": None}
+    try:
+        if os.stat(root.at(path)).st_size > LARGEST_MODULE:
+            return unknown
+        if path.endswith(".zst"):
+            return _by_modinfo(path) if root.live else unknown
+        opener: Any = {"xz": lzma.open, "gz": gzip.open}.get(path.rsplit(".", 1)[1], open)
+        with opener(root.at(path), "rb") as stream:
+            data = stream.read(LARGEST_MODULE)
+    except (OSError, EOFError, lzma.LZMAError):
+        return unknown
+    version = re.search(rb"\0version=([0-9.]+)\0", data)
+    licence = re.search(rb"\0license=([^\0]+)\0", data)
+    return {
+        "version": version.group(1).decode() if version else None,
+        "flavour": _flavour(licence.group(1) if licence else None),
+        "signed": data.endswith(SIGNED),
+    }
+
+
+def _flavour(licence: Optional[bytes]) -> Optional[str]:
+    if licence is None:
+        return None
+    return "open" if licence == OPEN_LICENCE else "proprietary"
+
+
+def _by_modinfo(path: str) -> Dict[str, Any]:
+    """Ask modinfo, which can read zstd; Python learns it only in 3.14."""
+    said: Dict[str, str] = {}
+    try:
+        done = subprocess.run(
+            ["modinfo", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
+        )
+        for line in done.stdout.decode("utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            said.setdefault(key.strip(), value.strip())
+    except (OSError, subprocess.SubprocessError):
+        pass
+    licence = said.get("license")
+    return {
+        "version": said.get("version"),
+        "flavour": _flavour(licence.encode() if licence else None),
+        "signed": bool(said.get("signer") or said.get("sig_id")) if said else None,
+    }
+
+
+def _dkms(root: Root) -> List[Dict[str, Any]]:
+    """Return DKMS's versions of NVIDIA's module: for which kernels built, and how a build failed.
+
+    The layout is dkms's own: <name>/<version>/<release>/<arch>/ when built, <version>/build/ with
+    make.log while building and after a failure.
+    """
+    found = []
+    for name in root.list("/var/lib/dkms"):
+        if not re.match(r"^nvidia(-current|-open|-\d+|-srv|-legacy\S*)*$", name):
+            continue
+        for version in root.list("/var/lib/dkms/" + name):
+            base = "/var/lib/dkms/%s/%s" % (name, version)
+            if not version[:1].isdigit():
+                continue
+            log = root.text(base + "/build/make.log")
+            found.append(
+                {
+                    "name": name,
+                    "version": version,
+                    "built_for": [r for r in root.list(base) if _built(root, base, r)],
+                    "failed_log": log[-KEPT_LOG:] if log is not None else None,
+                    "log": base + "/build/make.log",
+                }
+            )
+    return found
+
+
+def _built(root: Root, base: str, release: str) -> bool:
+    folder = base + "/" + release
+    return release[:1].isdigit() and any(
+        root.exists("%s/%s/module" % (folder, arch)) for arch in root.list(folder)
+    )
+
+
+def _forbidden(root: Root) -> List[Dict[str, str]]:
+    """Return the lines of modprobe.d that keep a module from loading."""
+    found = []
+    for folder in ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"):
+        if folder == "/lib/modprobe.d" and root.link("/lib"):
+            continue
+        for name in root.list(folder):
+            if not name.endswith(".conf"):
+                continue
+            path = "%s/%s" % (folder, name)
+            for line in (root.text(path) or "").splitlines():
+                match = FORBIDDEN.match(line)
+                if match is None:
+                    continue
+                kind, module, rest = match.groups()
+                if (
+                    kind == "blacklist"
+                    or "/bin/false" in rest
+                    or "/bin/true" in rest
+                    or (kind == "alias" and rest.strip() == "off")
+                ):
+                    found.append({"file": path, "module": module.strip(), "line": line.strip()})
+    return found
