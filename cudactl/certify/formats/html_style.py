@@ -37,7 +37,9 @@ color:var(--soft);font-size:.85rem}
 @media (max-width:40rem){dl{grid-template-columns:1fr}dt{margin-top:.4rem}
 .checks,.checks tbody,.checks tr,.checks td{display:block;width:auto}.checks thead{display:none}
 .checks td{border:0;padding:.05rem 0}.checks tr{border-top:1px solid var(--line);padding:.5rem 0}
-.checks td:first-child{width:auto}}
+.checks td:first-child{width:auto}
+.checks td:nth-child(3):not(:empty)::before{content:"measured: ";color:var(--soft)}
+.checks td:nth-child(4):not(:empty)::before{content:"expected: ";color:var(--soft)}}
 @media print{:root{color-scheme:light;--ground:#fff;--card:#fff;--ink:#000;--soft:#444;
 --line:#bbb;--pass:#14652b;--warn:#704900;--fail:#b01822;--skip:#444;--note:#5b349c}
 main{max-width:none;padding:0}section{border:0;padding:0;border-radius:0}
