@@ -6,9 +6,11 @@ asked for, not with the package.
 
 from __future__ import annotations
 
-from typing import Any, Dict
-
 from .errors import JudgeError, exit_code
+
+TYPE_CHECKING = False  # see probe/__init__.py
+if TYPE_CHECKING:
+    from typing import Any, Dict
 
 __all__ = ["JudgeError", "exit_code", "judge"]
 

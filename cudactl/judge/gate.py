@@ -6,7 +6,10 @@ on a copy of the machine's disk, nothing is known until the machine is certified
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Tuple
+TYPE_CHECKING = False  # see probe/__init__.py
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional, Tuple
+
 
 MAX_LINE = 200
 # cudactl's exit code → Nagios: OK, CRITICAL, UNKNOWN

@@ -2,4 +2,8 @@
 
 from .. import __version__ as VERSION
 
-__all__ = ["VERSION"]
+# The name that type checkers take for true. Importing `typing` costs as much as reading all of
+# dpkg's status, on every host and before every job, so what `state` and `gate` need goes without.
+TYPE_CHECKING = False
+
+__all__ = ["TYPE_CHECKING", "VERSION"]

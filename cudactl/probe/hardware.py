@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, List, Optional
 
+from . import TYPE_CHECKING
 from .files import Root
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 NVIDIA = "0x10de"
 DISPLAY_CLASSES = ("0x0300", "0x0302")  # VGA and 3D controllers

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Optional
 
+from . import TYPE_CHECKING
 from .files import Root
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 PLACES = (
     "/etc/apt/sources.list.d",

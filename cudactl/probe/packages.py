@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import os
 import re
-from typing import Any, Dict, List, Optional, Tuple
 
+from . import TYPE_CHECKING
 from .files import Root
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple
 
 STATUS = "/var/lib/dpkg/status"
 SETTLED = ("installed", "config-files", "not-installed")
+FIELD = re.compile(r"^(Package|Status|Architecture|Version): (.*)$", re.MULTILINE)
 VENDOR = re.compile(r"nvidia|cuda|cudactl", re.IGNORECASE)
 LARGEST_KEY = 64 * 1024
 ONE_LINE = re.compile(r"^deb(?:-src)?\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s")
@@ -26,39 +30,42 @@ def installed(root: Root, native: Optional[str]) -> Tuple[Dict[str, str], List[s
     packages: Dict[str, str] = {}
     holds: List[str] = []
     broken: List[Any] = []
-    for stanza in (root.text(STATUS) or "").split("\n\n"):
-        name = version = arch = status = ""
-        for line in stanza.split("\n"):
-            if line.startswith("Package: "):
-                name = line[9:]
-            elif line.startswith("Status: "):
-                status = line[8:]
-            elif line.startswith("Version: "):
-                version = line[9:]
-            elif line.startswith("Architecture: "):
-                arch = line[14:]
+    for fields in _stanzas(root.text(STATUS) or ""):
+        name, arch, status = fields["Package"], fields.get("Architecture"), fields.get("Status", "")
         words = status.split()
-        if not name or len(words) != 3:
+        if len(words) != 3:
             continue
-        full = name if arch in ("all", native, "") else "%s:%s" % (name, arch)
+        full = name if arch in ("all", native, None) else "%s:%s" % (name, arch)
         if words[2] not in SETTLED or words[1] != "ok":
             broken.append({"name": full, "status": status})
         if words[2] == "installed":
-            packages[full] = version
+            packages[full] = fields.get("Version", "")
         if words[0] == "hold":
             holds.append(full)
     return packages, sorted(holds), broken
 
 
+def _stanzas(text: str) -> List[Dict[str, str]]:
+    """Return the fields that are asked for, by stanza; dpkg writes Package as the first of each."""
+    stanzas: List[Dict[str, str]] = []
+    for field, value in FIELD.findall(text):
+        if field == "Package":
+            stanzas.append({})
+        if stanzas:
+            stanzas[-1][field] = value
+    return stanzas
+
+
 def architecture(root: Root) -> Optional[str]:
     """Return dpkg's native architecture: the one the dpkg package itself has."""
     text = root.text(STATUS) or ""
-    for stanza in text.split("\n\n"):
-        if stanza.startswith("Package: dpkg\n"):
-            for line in stanza.split("\n"):
-                if line.startswith("Architecture: "):
-                    return line[14:]
-    return None
+    begin = text.find("\nPackage: dpkg\n")
+    begin = 0 if text.startswith("Package: dpkg\n") else begin
+    if begin < 0:
+        return None
+    end = text.find("\n\n", begin)
+    (stanza,) = _stanzas(text[begin : end if end >= 0 else None])
+    return stanza.get("Architecture")
 
 
 def locked(root: Root) -> Optional[bool]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
-from typing import Any, Dict
 
-from . import VERSION, hardware, ours, packages, system
+from . import TYPE_CHECKING, VERSION, hardware, ours, packages, system
 from .files import Root
 from .vendor_files import vendor_files
+
+if TYPE_CHECKING:
+    from typing import Any, Dict
 
 
 def host_state(root: Root) -> Dict[str, Any]:
@@ -22,7 +23,7 @@ def host_state(root: Root) -> Dict[str, Any]:
         "probe_version": VERSION,
         "taken_at": begun,
         "euid": os.geteuid(),
-        "hostname": socket.gethostname()
+        "hostname": os.uname().nodename
         if root.live
         else (root.text("/etc/hostname") or "fixture").strip(),
         "machine_id": root.line("/etc/machine-id"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 import sys
-from typing import Any, Dict, List, Optional
 
+from . import TYPE_CHECKING
 from .files import Root
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 LOOK_ALIKE = "cudactl-lab-look-alike"
 EFI_SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -82,7 +84,7 @@ def secure_boot(root: Root) -> Optional[bool]:
 def python() -> Dict[str, str]:
     """Return PythonState of the interpreter that runs this."""
     return {
-        "version": platform.python_version(),
+        "version": sys.version.split()[0],
         "executable": sys.executable or "",
         "tag": "cp%d%d" % sys.version_info[:2],
     }

@@ -9,37 +9,62 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, Iterable, List, Optional, Set
 
+from . import TYPE_CHECKING
 from .files import Root
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, List, Optional, Set
 
 MOST = 200
 """Files that are named one by one; a machine with more has one reason for all of them."""
 LINK_STEPS = 5
 
 INFO = "/var/lib/dpkg/info"
-LIBRARY = re.compile(
-    r"^lib(?:cuda|cudart|cublas|cublasLt|cufft|cufftw|curand|cusolver|cusolverMg|cusparse|cupti"
-    r"|cudnn[a-z_]*|cutensor[A-Za-z]*|nvinfer[a-z_]*|nvonnxparser|nvrtc|nvrtc-builtins|nvJitLink"
-    r"|nvidia-ml|nvidia-ptxjitcompiler|nvjpeg|npp[a-z]+|nccl)\.so(?:\.([0-9][0-9.]*))?$"
+# Patterns are texts, compiled where something first looks like a match: on most hosts nothing does,
+# and the probe is done before five of them would be compiled.
+NAMES = (
+    *(
+        "cuda",
+        "cudart",
+        "cublas",
+        "cublasLt",
+        "cufft",
+        "cufftw",
+        "curand",
+        "cusolver",
+        "cusolverMg",
+    ),
+    *("cusparse", "cupti", "nvonnxparser", "nvrtc", "nvrtc-builtins", "nvJitLink", "nvidia-ml"),
+    *("nvidia-ptxjitcompiler", "nvjpeg", "nccl"),
+)
+FAMILIES = ("cudnn", "cutensor", "nvinfer", "npp")  # libcudnn_ops.so.9, libnppc.so.13 …
+BEGINNINGS = tuple("lib" + name for name in NAMES + FAMILIES)
+LIBRARY = r"^lib(?:%s|(?:%s)[A-Za-z_]*)\.so(?:\.([0-9][0-9.]*))?$" % (
+    "|".join(NAMES),
+    "|".join(FAMILIES),
 )
 LIBRARY_FOLDERS = (
     *("/usr/local/lib", "/usr/local/lib64", "/usr/local/nvidia/lib64", "/usr/lib64", "/usr/lib"),
     *("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"),
 )
-TOOLKIT = re.compile(r"^cuda(?:-([0-9]+\.[0-9]+))?$")
+TOOLKIT = r"^cuda(?:-([0-9]+\.[0-9]+))?$"
 RUNFILE_DRIVER = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")
 # Wheels that bring NVIDIA's libraries: "nvidia_cudnn_cu12-9.1.0.70.dist-info".
-WHEEL = re.compile(
+WHEEL = (
     r"^(nvidia_(?!ml_py)[a-z0-9_]+|torch|tensorrt[a-z0-9_]*|tensorflow)-([0-9][^-]*)\.dist-info$"
 )
+WHEEL_BEGINNINGS = ("nvidia_", "torch-", "tensorrt", "tensorflow-")
 # Conda's record of a package: "cudnn-9.1.0.70-h1234_0.json".
-CONDA = re.compile(
+CONDA = (
     r"^((?:lib)?(?:cuda|cublas|cufft|curand|cusolver|cusparse|cudnn|nvjitlink|npp)[a-z0-9-]*"
     r"|nccl|tensorrt|pytorch)-([0-9][^-]*)-[^-]+\.json$"
 )
 # Packages whose file lists are read first, because they most likely own what was found.
-LIKELY = re.compile(r"^(?:lib(?:cu|n)|cuda|cudnn|cccl|nvidia|tensorrt|python3-libnv|firmware-nv)")
+LIKELY = (
+    *("libcu", "libn", "cuda", "cudnn", "cccl", "nvidia", "tensorrt", "python3-libnv"),
+    "firmware-nv",
+)
 
 
 def vendor_files(root: Root) -> Dict[str, Any]:
@@ -102,7 +127,7 @@ def _homes(root: Root) -> List[Dict[str, Any]]:
     """Return the toolkit folders, each with a file whose owner says whose it is."""
     found = []
     for name in root.list("/usr/local"):
-        match = TOOLKIT.match(name)
+        match = re.match(TOOLKIT, name) if name.startswith("cuda") else None
         path = "/usr/local/" + name
         # /usr/local/cuda is a link to one of the others, unless somebody made it a folder.
         if match is None or root.link(path) is not None:
@@ -143,7 +168,7 @@ def _libraries(root: Root, folders: Iterable[str]) -> List[Dict[str, Any]]:
         if root.link(folder) is not None:
             continue
         for name in root.list(folder):
-            match = LIBRARY.match(name)
+            match = re.match(LIBRARY, name) if name.startswith(BEGINNINGS) else None
             path = "%s/%s" % (folder, name)
             if match is not None and root.link(path) is None:
                 found.append({"path": path, "kind": "library", "version": match.group(1)})
@@ -160,7 +185,7 @@ def _wheels(root: Root) -> List[Dict[str, Any]]:
     found = []
     for folder in folders:
         for name in root.list(folder):
-            match = WHEEL.match(name)
+            match = re.match(WHEEL, name) if name.startswith(WHEEL_BEGINNINGS) else None
             if match is not None:
                 path = "%s/%s" % (folder, name)
                 found.append({"path": path, "kind": "python", "version": match.group(2)})
@@ -173,7 +198,7 @@ def _conda(root: Root) -> List[Dict[str, Any]]:
     found = []
     for prefix in prefixes:
         for name in root.list(prefix + "/conda-meta"):
-            match = CONDA.match(name)
+            match = re.match(CONDA, name)
             if match is not None:
                 path = "%s/conda-meta/%s" % (prefix, name)
                 found.append({"path": path, "kind": "conda", "version": match.group(2)})
@@ -197,7 +222,7 @@ def _owned(root: Root, paths: Set[str]) -> Set[str]:
             break
         keys = sought.keys()
         for name in lists:
-            if bool(LIKELY.match(name)) == likely:
+            if name.startswith(LIKELY) == likely:
                 text = root.text("%s/%s" % (INFO, name)) or ""
                 owned.update(sought[hit] for hit in keys & set(text.split("\n")))
     return owned

@@ -24,17 +24,24 @@ from cudactl.contracts.errors import CudactlError
 from cudactl.reach.reasons import MAX_ANSWER_BYTES, Ending, reason_for
 from cudactl.reach.targets import Target
 
-# Reads exactly the zipapp's length from standard input into a memory file and becomes it; what is
-# left on standard input is the request. Python 3.8 has memfd_create on every kernel since 3.17.
+# Reads exactly the zipapp's length from standard input into a memory file and runs it from there,
+# in the same process: starting Python twice would double what a host pays, and so would tidying up
+# at its end. What is left on standard input is the request. Python 3.8 has memfd_create on every
+# kernel since 3.17.
 BOOTSTRAP = (
-    "import os,sys\n"
+    "import gc,os,sys\n"
+    "gc.disable()\n"
     "n=int(sys.argv[1]);f=os.memfd_create('cudactl',0);r=sys.stdin.buffer.raw\n"
     "while n>0:\n"
     " b=r.read(min(n,65536))\n"
     " if not b:sys.exit(74)\n"
     " n-=len(b)\n"
     " while b:b=b[os.write(f,b):]\n"
-    "os.execv(sys.executable,[sys.executable,'-I','-S','/proc/self/fd/%d'%f]+sys.argv[2:])"
+    "sys.path.insert(0,'/proc/self/fd/%d'%f)\n"
+    "from cudactl.zipapp_main import main\n"
+    "main(sys.argv[2:])\n"
+    "sys.stdout.flush()\n"
+    "os._exit(0)"
 )
 # Between asking a process that has used up its time to end, and ending it.
 KILL_GRACE_S = 2.0

@@ -56,7 +56,8 @@ class Target:
         never a prompt in the middle of a fan-out.
         """
         command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={connect_timeout_s}"]
-        command += ["-o", "LogLevel=ERROR", *self.ssh_args]
+        # No forwards: many at once from one configuration would be after the same ports.
+        command += ["-o", "LogLevel=ERROR", "-o", "ClearAllForwardings=yes", "-x", *self.ssh_args]
         if self.port is not None:
             command += ["-p", str(self.port)]
         if self.user is not None:

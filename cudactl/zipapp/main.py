@@ -6,7 +6,10 @@ import json
 import os
 import sys
 import time
-from typing import Any, Dict, List, Tuple
+
+TYPE_CHECKING = False  # see probe/__init__.py
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Tuple
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 

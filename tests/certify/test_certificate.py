@@ -90,7 +90,7 @@ def test_machine_lock_driver_and_gpus_are_named() -> None:
     assert f"{made.hostname}, {made.os}, kernel {made.kernel}" in text
     assert made.lock_hash[:12] in text
     assert "driver   580.95.05" in text
-    assert "0000:01:00.0" in text
+    assert "0000:01:00.0 2335" in shown(certificate("gpu", gpus=["0000:01:00.0 2335"]))
     assert "none loaded;  GPUs: none" in shown(certificate("wheels"))
 
 
