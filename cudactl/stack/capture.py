@@ -267,13 +267,14 @@ def _toolkit(
     said = [upstream(mine[name]) for name in metas if name in mine]
     release = next((version for version in said if PLAIN.fullmatch(version)), None)
     if release is None:
-        # No metapackage: the release that most of the parts belong to, the newest of equals.
+        # No metapackage: the release that most of the parts belong to, if it is only one.
         fitting = {
             version: sum(mine[name] == of for name, of in known.items())
             for version, known in parts.items()
         }
-        best = max(fitting, key=lambda version: (fitting[version], numbers(version)), default=None)
-        release = best if best is not None and fitting[best] else minor
+        most = max(fitting.values(), default=0)
+        best = [version for version, count in fitting.items() if count == most]
+        release = best[0] if most and len(best) == 1 else minor
     other = {n: mine[n] for n, version in parts.get(release, {}).items() if mine[n] != version}
     mixed("cuda", release, other, remarks)
     return release

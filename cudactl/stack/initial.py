@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from pydantic import ValidationError
+
 from cudactl.contracts.spec import Arch, StackSpec
 from cudactl.contracts.verdict import SpecVerdict
 from cudactl.stack.catalogue import Catalogue
@@ -97,7 +99,8 @@ def begin(wish: Beginning, catalogue: Catalogue) -> Initial:
         found[0].name if len(found) == 1 else name
         for name, found in zip(wish.gpus, covered, strict=True)
     ]
-    values: dict[str, Any] = {"os": wish.os or USUAL_OS, "gpus": list(dict.fromkeys(names))}
+    os = _readable(wish.os or USUAL_OS, catalogue)
+    values: dict[str, Any] = {"os": os, "gpus": list(dict.fromkeys(names))}
     if wish.wheels:
         values["packages"] = "wheels"
     elif purpose in WITHOUT_DRIVER:
@@ -140,6 +143,19 @@ def begin(wish: Beginning, catalogue: Catalogue) -> Initial:
         torch_flags=codes(judged({**values, "frameworks": {"torch": torch}})) if torch else (),
         assumed=assumed,
     )
+
+
+def _readable(os: str, catalogue: Catalogue) -> str:
+    """Return the distribution, if it could be one; whether it is served, the solver says."""
+    try:
+        return StackSpec(os=os).os
+    except ValidationError:
+        raise StackRefused(
+            "STACK-OS-NOT-SUPPORTED",
+            f"{os[:60]!r} is no distribution and release",
+            expected=f"one of {', '.join(row.name for row in catalogue.distributions)}",
+            remedy=f"write, for example: --os {USUAL_OS}",
+        ) from None
 
 
 @dataclass(frozen=True)

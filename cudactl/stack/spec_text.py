@@ -41,7 +41,8 @@ def render_spec(
     lines = [line for text in head for line in _remark(text, "")]
     written = spec.model_dump(mode="json", exclude_unset=True)
     for key in type(spec).model_fields:
-        if key in written and written[key] not in (None, {}, []):
+        # An empty driver is a wish, for one of the solver's choice; an empty list is none.
+        if written.get(key) not in (None, []) and (key == "driver" or written[key] != {}):
             lines += _entry(key, key, written[key], remarks, "")
     lines += [f"# {_kept(text)}".rstrip() for text in tail]
     return "\n".join(lines) + "\n"
@@ -55,7 +56,7 @@ def _entry(
     indent: str,
 ) -> list[str]:
     remark = one_line(remarks.get(path, ""))
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         lines = _line(f"{indent}{key}:", remark, indent)
         for name, inner in value.items():
             if inner is not None:
@@ -85,6 +86,8 @@ def _remark(text: str, indent: str) -> list[str]:
 
 
 def _scalar(value: object) -> str:
+    if value == {}:
+        return "{}"
     if isinstance(value, int):
         return str(value)
     text = str(value)

@@ -18,20 +18,18 @@ LOCAL = ("local", "localhost")
 def read_one_host(
     name: str | None, inventories: Sequence[str] = (), ssh_args: Sequence[str] = ()
 ) -> tuple[HostState, Target]:
-    """Return a host's state; no name means this machine.
+    """Return a host's state; no name means this machine, or an inventory's only host.
 
     Raises:
         UsageError: TARGET-…, INVENTORY-…, TARGET-SEVERAL.
         UnreachableError: HOST-…, PROBE-UNREADABLE: why it does not answer.
     """
-    if name is None or (name in LOCAL and not inventories):
-        targets = resolve_targets((), ())
-    else:
-        targets = resolve_targets([name], inventories, ssh_args=ssh_args)
+    names = [name] if name is not None and (name not in LOCAL or inventories) else []
+    targets = resolve_targets(names, inventories, ssh_args=ssh_args)
     if len(targets) > 1:
         raise UsageError(
             "TARGET-SEVERAL",
-            f"{name} means {len(targets)} hosts",
+            f"{name or ', '.join(inventories)} means {len(targets)} hosts",
             expected="one host",
             remedy=f"name one of them, such as {targets[0].name}",
         )
