@@ -16,7 +16,7 @@ os.environ["CUDACTL_DESCRIBE_MODELS"] = "1"  # before the models are made
 
 from pydantic import BaseModel
 
-from cudactl.contracts.certificate import Certificate
+from cudactl.contracts.certificate import Certificate, Policy
 from cudactl.contracts.diff import LockDiff
 from cudactl.contracts.evidence import Evidence
 from cudactl.contracts.lock import StackLock
@@ -25,6 +25,7 @@ from cudactl.contracts.plan import SavedPlan
 from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.state import HostState
 from cudactl.contracts.verdict import SpecVerdict
+from cudactl.contracts.verification import CertifiedHost, Verification
 from cudactl.stack.bundle import BundleRecord
 
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
@@ -35,6 +36,9 @@ MODELS: dict[str, tuple[type[BaseModel], str]] = {
     "plan": (SavedPlan, "a saved plan"),
     "evidence": (Evidence, "what `probe measure` prints"),
     "certificate": (Certificate, "a certificate"),
+    "certified": (CertifiedHost, "each element of what `certify host --json` says"),
+    "verification": (Verification, "each element of what `certify verify --json` says"),
+    "policy": (Policy, "what `certify policy` prints and `certify judge --policy` reads"),
     "verdict": (SpecVerdict, "what `stack check --json` says of one spec"),
     "diff": (LockDiff, "the value of `diff` in what `stack diff --json` and `upgrade --json` say"),
     "outdated": (Outdated, "what `stack outdated --json` says"),

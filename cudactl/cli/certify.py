@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cudactl.cli.app import emit_json, finish, format_error, json_option, note, say
+from cudactl.cli.app import format_error, json_option, note
+from cudactl.cli.certify_judge import judge, policy, selftest
+from cudactl.cli.certify_key import key
+from cudactl.cli.certify_options import (
+    answer_options,
+    asked_from,
+    asked_options,
+    leave,
+    nagios_errors,
+    show,
+)
+from cudactl.cli.certify_verify import verify
 from cudactl.cli.host_options import ask_sudo_option, choice, host_options, sudo_password
 from cudactl.contracts.errors import UsageError
+
+if TYPE_CHECKING:
+    from cudactl.workflow.certify import Certified
 
 
 @click.group()
@@ -21,31 +35,57 @@ def certify() -> None:
 
 @certify.command()
 @host_options
+@asked_options
+@click.option(
+    "gpus", "--gpu", multiple=True, metavar="UUID|ADDRESS", help="Only this GPU. May be repeated."
+)
 @click.option(
     "evidence_folder",
     "--keep-evidence",
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep each host's evidence in this folder, to judge it again.",
 )
+@click.option("sign", "--sign/--no-sign", default=True, help="Sign, where there is a key.")
+@click.option("key_name", "--key", metavar="NAME|FILE", help="The key to sign with.")
 @click.option("store", "--store", is_flag=True, help="Keep the certificate on the host (sudo).")
 @ask_sudo_option
+@answer_options
+@click.option("quiet", "-q", "--quiet", is_flag=True, help="No progress.")
 @json_option
+@nagios_errors
 def host(
+    tier: str,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    reason: str | None,
+    waivers: tuple[Path, ...],
+    gpus: tuple[str, ...],
     evidence_folder: Path | None,
+    sign: bool,
+    key_name: str | None,
     store: bool,
     ask_sudo: bool,
+    outputs: tuple[str, ...],
+    style: str,
+    strict: bool,
+    quiet: bool,
     as_json: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
     """Measure hosts (none named: this machine) against their lock and judge the evidence.
 
-    Exit code 0: pass; 3: a check failed; 4: could not be measured or reached.
+    Exit code 0: pass; 3: a check failed; 4: could not be measured or reached; 5: only warnings,
+    under --strict.
     """
-    from cudactl.certify.show import certificate_table
+    from cudactl.cli.certify_progress import Measuring
     from cudactl.workflow.certify import certify_targets, exit_of
+    from cudactl.workflow.certify_output import parse_outputs, write_outputs
     from cudactl.workflow.choosing import choose
-    from cudactl.workflow.provision import store_certificates
+    from cudactl.workflow.keys import signing_key
 
+    files = parse_outputs(outputs)
+    asked = asked_from(tier, only, skip, reason, waivers, gpus)
+    signer = signing_key(key_name) if sign else None
     chosen = choice(**options)
     password = sudo_password() if store and ask_sudo else None
     if evidence_folder is not None:
@@ -59,56 +99,44 @@ def host(
         ssh_args=chosen.ssh_args,
         current=False,  # what is there is held against the lock that was used, however old
     )
-    results = certify_targets(targets, locks, forks=chosen.forks)
-    if evidence_folder is not None:
-        for result in results:
-            if result.evidence is not None:
-                path = evidence_folder / f"{result.target.name.replace('/', '_')}.json"
-                path.write_text(json.dumps(result.evidence, indent=1, sort_keys=True) + "\n")
-                note(f"evidence kept in {path}")
-    if as_json:
-        emit_json(
-            [
-                {
-                    "host": r.target.name,
-                    "certificate": r.certificate.model_dump(mode="json") if r.certificate else None,
-                    "error": r.error.as_dict() if r.error else None,
-                }
-                for r in results
-            ]
+    quiet = quiet or style == "nagios"
+    shown = f"{tier} ({', '.join(only)})" if only else tier
+    with Measuring([t.name for t in targets], shown, quiet=quiet) as progress:
+        results = certify_targets(
+            targets, locks, forks=chosen.forks, asked=asked, key=signer, on_result=progress
         )
-    for result in results:
-        if result.error is not None:
-            click.echo(format_error(result.error), err=True)
-        elif result.certificate is not None and not as_json:
-            say(certificate_table(result.certificate))
-            say()
+    if evidence_folder is not None:
+        _keep(evidence_folder, results)
+    judged = [result.judged for result in results]
+    texts = write_outputs(files, judged)
+    show(judged, as_json=as_json, style=style, texts=texts)
+    if sign and signer is None and not quiet and any(r.certificate for r in results):
+        note("not signed: there is no key; make one with `cudactl certify key new`")
     if store:
-        certificates = {r.target.name: r.certificate for r in results if r.certificate}
-        for error in store_certificates(certificates, targets, password):
-            click.echo(format_error(error), err=True)
-    finish(exit_of(results))
+        _store(results, password)
+    leave(judged, exit_of(results, strict=strict), style)
 
 
-@certify.command()
-@click.argument("evidence", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("lock_file", "--lock", type=click.Path(path_type=Path, dir_okay=False), required=True)
-@json_option
-def judge(evidence: Path, lock_file: Path, as_json: bool) -> None:
-    """Judge kept EVIDENCE by a lock, again or for the first time. No host is asked."""
-    from cudactl.certify.certificate import exit_of, make_certificate
-    from cudactl.certify.policy import compile_policy
-    from cudactl.certify.show import certificate_table
-    from cudactl.stack.lockfile import read_lock
+for _command in (judge, policy, verify, key, selftest):
+    certify.add_command(_command)
 
-    lock = read_lock(lock_file)
-    document = _read_evidence(evidence)
-    certificate = make_certificate(document, compile_policy(lock), evidence.stem, time.time())
-    if as_json:
-        emit_json(certificate.model_dump(mode="json"))
-    else:
-        say(certificate_table(certificate))
-    finish(exit_of(certificate))
+
+def _store(results: Sequence[Certified], password: str | None) -> None:
+    from cudactl.workflow.provision import store_certificates
+
+    certificates = {r.target.name: r.certificate for r in results if r.certificate is not None}
+    envelopes = {r.target.name: r.envelope for r in results if r.envelope is not None}
+    targets = [r.target for r in results]
+    for error in store_certificates(certificates, targets, password, envelopes):
+        click.echo(format_error(error), err=True)
+
+
+def _keep(folder: Path, results: Sequence[Certified]) -> None:
+    for result in results:
+        if result.evidence is not None:
+            path = folder / f"{result.target.name.replace('/', '_')}.json"
+            path.write_text(json.dumps(result.evidence, indent=1, sort_keys=True) + "\n")
+            note(f"evidence kept in {path}")
 
 
 def _make(folder: Path) -> None:
@@ -121,24 +149,3 @@ def _make(folder: Path) -> None:
             expected="a folder, or a place where one may be made",
             remedy="choose another place with --keep-evidence",
         ) from None
-
-
-MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
-
-
-def _read_evidence(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_EVIDENCE_BYTES:
-            raise ValueError(f"it is larger than {MAX_EVIDENCE_BYTES // 1024**2} MiB")
-        document = json.loads(path.read_bytes())
-        if not isinstance(document, dict):
-            raise ValueError("it holds no JSON object")
-    except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(
-            "EVIDENCE-UNREADABLE",
-            f"{path}: {why}",
-            expected="a file written by `certify host --keep-evidence`",
-            remedy="measure again",
-        ) from error
-    return document

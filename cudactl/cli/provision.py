@@ -17,7 +17,7 @@ from cudactl.cli.host_options import (
     host_options,
     sudo_password,
 )
-from cudactl.contracts.errors import Exit, UsageError, worst
+from cudactl.contracts.errors import CudactlError, Exit, UsageError, worst
 
 if TYPE_CHECKING:
     from cudactl.contracts.certificate import Certificate
@@ -187,12 +187,18 @@ def _certify(
 ) -> tuple[dict[str, Certificate], Exit]:
     from cudactl.certify.show import certificate_table
     from cudactl.workflow.certify import certify_targets, exit_of
+    from cudactl.workflow.keys import signing_key
     from cudactl.workflow.provision import store_certificates
 
     if done:
         note("measuring what is there now …")
+    key = None
+    try:
+        key = signing_key(None)
+    except CudactlError as unusable:  # the hosts are changed: certify them all the same
+        click.echo(format_error(unusable), err=True)
     results = certify_targets(
-        [a.host.target for a in done], {a.host.target.name: a.host.lock for a in done}
+        [a.host.target for a in done], {a.host.target.name: a.host.lock for a in done}, key=key
     )
     certificates = {r.target.name: r.certificate for r in results if r.certificate is not None}
     for result in results:
@@ -201,7 +207,9 @@ def _certify(
         elif result.certificate is not None and not quiet:
             say()
             say(certificate_table(result.certificate))
-    for error in store_certificates(certificates, [a.host.target for a in done], password):
+    envelopes = {r.target.name: r.envelope for r in results if r.envelope is not None}
+    targets = [a.host.target for a in done]
+    for error in store_certificates(certificates, targets, password, envelopes):
         click.echo(format_error(error), err=True)
     return certificates, exit_of(results)
 

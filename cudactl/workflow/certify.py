@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cudactl.certify.certificate import exit_of as exit_of_certificate
 from cudactl.certify.certificate import make_certificate
+from cudactl.certify.formats import Judged
+from cudactl.certify.keys import SigningKey
 from cudactl.certify.policy import compile_policy
+from cudactl.certify.selection import select
+from cudactl.certify.waivers import read_waivers
 from cudactl.contracts.certificate import Certificate, Policy, Tier, Waiver
-from cudactl.contracts.errors import CudactlError, Exit, worst
+from cudactl.contracts.errors import CudactlError, Exit, UsageError, worst
 from cudactl.contracts.lock import StackLock
-from cudactl.reach.fanout import run_probe
+from cudactl.reach.fanout import Answer, run_probe
 from cudactl.reach.targets import Target
 from cudactl.workflow.references import gpu_references
 
 # What connecting and reading the state may take on top of the legs' own deadlines, seconds.
 AROUND_S = 60.0
+FLAGS = ("WARN", "NO_REFERENCE")
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,63 @@ class Certified:
     certificate: Certificate | None
     evidence: dict[str, Any] | None
     error: CudactlError | None
+    envelope: dict[str, Any] | None = None
+    signed_by: str | None = None
+    duration_s: float = 0.0
+
+    @property
+    def judged(self) -> Judged:
+        """The outcome, as the output forms take it."""
+        return Judged(
+            self.target.name,
+            self.certificate,
+            self.error,
+            self.envelope,
+            self.signed_by,
+            self.evidence,
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How much is measured, and what of it is left out."""
+
+    tier: Tier = "smoke"
+    """How much is measured."""
+    only: tuple[str, ...] = ()
+    """Legs and checks that are asked; empty: every one."""
+    skip: tuple[str, ...] = ()
+    """Legs and checks that are left out."""
+    reason: str | None = None
+    """Why something is left out."""
+    gpus: tuple[str, ...] = ()
+    """Only these GPUs, by UUID or PCI address; empty: every one."""
+    waivers: tuple[Waiver, ...] = field(default=())
+    """Known findings."""
+
+
+def policy_for(lock: StackLock, asked: Asked) -> Policy:
+    """Return a lock's policy, without what is left out.
+
+    Raises:
+        UsageError: CHECK-UNKNOWN, CHECK-NONE-LEFT.
+    """
+    whole = compile_policy(
+        lock, tier=asked.tier, references=gpu_references(), waivers=asked.waivers
+    )
+    policy = select(whole, asked.only, asked.skip, asked.reason)
+    if asked.gpus:
+        policy = policy.model_copy(update={"request": {**policy.request, "gpus": list(asked.gpus)}})
+    return policy
+
+
+def waivers_from(files: Sequence[Path]) -> tuple[Waiver, ...]:
+    """Return the waivers of every file.
+
+    Raises:
+        UsageError: WAIVERS-UNREADABLE.
+    """
+    return tuple(waiver for path in files for waiver in read_waivers(path))
 
 
 def certify_targets(
@@ -40,6 +103,9 @@ def certify_targets(
     tier: Tier = "smoke",
     gpus: Sequence[str] = (),
     waivers: Sequence[Waiver] = (),
+    asked: Asked | None = None,
+    key: SigningKey | None = None,
+    on_result: Callable[[Certified], None] | None = None,
 ) -> list[Certified]:
     """Measure every target against its lock and return one result each, in their order.
 
@@ -47,47 +113,122 @@ def certify_targets(
         targets: Hosts.
         locks: Target name → lock.
         forks: Hosts at once.
-        tier: How much is measured.
-        gpus: Only these GPUs, by UUID or PCI address; empty: every one.
-        waivers: Known findings.
+        tier: How much is measured, where `asked` does not say it.
+        gpus: Only these GPUs, likewise.
+        waivers: Known findings, likewise.
+        asked: How much is measured, and what of it is left out.
+        key: Signs the certificates; None: nobody does.
+        on_result: Called as each host is judged.
     """
-    references = gpu_references()
-    policies = {
-        lock.hash: compile_policy(lock, tier=tier, references=references, waivers=waivers)
-        for lock in locks.values()
-    }
-    for policy in policies.values():
-        if gpus:
-            policy.request["gpus"] = list(gpus)
+    asked = asked or Asked(tier, gpus=tuple(gpus), waivers=tuple(waivers))
+    policies = {lock.hash: policy_for(lock, asked) for lock in locks.values()}
     by_target = {t.name: policies[locks[t.name].hash] for t in targets}
-    deadline = max((_deadline(p) for p in policies.values()), default=AROUND_S)
-    answers = run_probe(
+    results: dict[str, Certified] = {}
+
+    def keep(answer: Answer) -> None:
+        name = answer.target.name
+        result = _certified(answer, by_target[name], asked, key)
+        results[name] = result
+        if on_result is not None:
+            on_result(result)
+
+    run_probe(
         targets,
         ["measure"],
         requests={n: json.dumps(p.request).encode() for n, p in by_target.items()},
         forks=forks,
-        deadline_s=deadline,
+        deadline_s=max((_deadline(p) for p in policies.values()), default=AROUND_S),
+        on_answer=keep,
     )
-    results = []
-    for answer in answers:
-        name = answer.target.name
-        certificate, error = None, answer.error
-        if answer.document is not None:
-            try:
-                certificate = make_certificate(answer.document, by_target[name], name, time.time())
-            except CudactlError as wrong:
-                error = wrong
-        results.append(Certified(answer.target, certificate, answer.document, error))
-    return results
+    return [results[target.name] for target in targets]
 
 
-def exit_of(results: Sequence[Certified]) -> Exit:
-    """Return the exit code over all results."""
-    codes = [
-        exit_of_certificate(r.certificate) if r.certificate is not None else Exit.UNMEASURED
-        for r in results
-    ]
+def judge_evidence(
+    evidence: dict[str, Any], policy: Policy, host: str, key: SigningKey | None = None
+) -> Judged:
+    """Judge evidence that was kept, by a policy.
+
+    Raises:
+        EvidenceError: EVIDENCE-UNREADABLE.
+    """
+    certificate = make_certificate(evidence, policy, host, time.time())
+    envelope, signed_by = _signed(certificate, key)
+    return Judged(host, certificate, None, envelope, signed_by, evidence)
+
+
+def exit_of(results: Sequence[Certified | Judged], *, strict: bool = False) -> Exit:
+    """Return the exit code over all results; `strict`: warnings are told from a pass."""
+    codes = []
+    for result in results:
+        certificate = result.certificate
+        codes.append(exit_of_certificate(certificate) if certificate else Exit.UNMEASURED)
+        flagged = [v for v in certificate.verdicts if v.status in FLAGS] if certificate else []
+        if strict and flagged:
+            codes.append(Exit.FLAGGED)
     return worst(codes)
+
+
+def read_policy(path: Path) -> Policy:
+    """Return the policy in a file.
+
+    Raises:
+        UsageError: POLICY-UNREADABLE.
+    """
+    from pydantic import ValidationError
+
+    from cudactl.certify.reading import read_object
+
+    how = ("POLICY-UNREADABLE", "a policy as `certify policy` writes it", "write it again")
+    document = read_object(path, *how)
+    try:
+        return Policy.model_validate(document)
+    except ValidationError as wrong:
+        first = wrong.errors(include_input=False, include_url=False)[0]
+        why = f"{'.'.join(str(part) for part in first['loc'])[:120]}: {first['msg']}"
+    except RecursionError:
+        why = "it is nested too deeply"
+    raise UsageError(how[0], f"{path}: {why}", expected=how[1], remedy=how[2])
+
+
+def _certified(answer: Answer, policy: Policy, asked: Asked, key: SigningKey | None) -> Certified:
+    certificate, error = None, answer.error
+    envelope: dict[str, Any] | None = None
+    signed_by: str | None = None
+    evidence = answer.document
+    if evidence is not None:
+        name = answer.target.name
+        try:
+            certificate = make_certificate(evidence, policy, name, time.time())
+            if asked.gpus and not evidence.get("gpus"):
+                certificate = None
+                raise _no_such_gpu(name, asked.gpus, evidence)
+            envelope, signed_by = _signed(certificate, key)
+        except CudactlError as wrong:
+            error = wrong
+    return Certified(
+        answer.target, certificate, evidence, error, envelope, signed_by, answer.duration_s
+    )
+
+
+def _signed(
+    certificate: Certificate, key: SigningKey | None
+) -> tuple[dict[str, Any] | None, str | None]:
+    if key is None:
+        return None, None
+    from cudactl.certify.signing import sign
+
+    return sign(certificate, key), key.id
+
+
+def _no_such_gpu(host: str, wanted: Sequence[str], evidence: dict[str, Any]) -> CudactlError:
+    there = [str(gpu["address"]) for gpu in evidence["state"]["gpus"]]
+    return CudactlError(
+        "GPU-NOT-THERE",
+        f"{host} has no GPU {' or '.join(wanted)}",
+        expected=f"one of {', '.join(there)}" if there else "a host with a GPU",
+        remedy="name a GPU by its UUID or its PCI address",
+        exit_code=Exit.UNMEASURED,
+    )
 
 
 def _deadline(policy: Policy) -> float:

@@ -208,18 +208,34 @@ def store_certificates(
     certificates: dict[str, Certificate],
     targets: Sequence[Target],
     become_password: str | None = None,
+    envelopes: dict[str, dict[str, Any]] | None = None,
 ) -> list[CudactlError]:
-    """Keep each certificate on its host (/var/lib/cudactl), where the gate reads it."""
+    """Keep each certificate on its host (/var/lib/cudactl): plain for the gate, and signed.
+
+    An unsigned certificate takes an earlier signed one away: the two would speak of different runs.
+    """
     script = (
         "import json,os,sys\n"
         "d='/var/lib/cudactl';os.makedirs(d,mode=0o755,exist_ok=True)\n"
-        "p=d+'/certificate.json';f=open(p+'.new','w');f.write(sys.stdin.read())\n"
-        "f.flush();os.fsync(f.fileno());f.close();os.chmod(p+'.new',0o644)\n"
-        "os.replace(p+'.new',p);print(json.dumps({'stored':p}))"
+        "for n,t in json.load(sys.stdin).items():\n"
+        " p=os.path.join(d,n)\n"
+        " if t is None:\n"
+        "  os.path.lexists(p) and os.unlink(p)\n"
+        "  continue\n"
+        " f=open(p+'.new','w');f.write(t);f.flush();os.fsync(f.fileno());f.close()\n"
+        " os.chmod(p+'.new',0o644);os.replace(p+'.new',p)\n"
+        "print(json.dumps({'stored':p}))"
     )
+    signed = envelopes or {}
     chosen = [t for t in targets if t.name in certificates]
     documents = {
-        name: json.dumps(c.model_dump(mode="json")).encode() for name, c in certificates.items()
+        name: json.dumps(
+            {
+                "certificate.dsse.json": json.dumps(signed[name]) if name in signed else None,
+                "certificate.json": json.dumps(c.model_dump(mode="json")),
+            }
+        ).encode()
+        for name, c in certificates.items()
     }
     answers = run_python(
         chosen, script, [], requests=documents, become=True, become_password=become_password
