@@ -20,7 +20,15 @@ from cudactl.lab.simulated.build import SimulationError
 SOURCES = Path(__file__).parent / "simulated" / "gpu"
 CONF = "simulated-gpu.conf"
 FLAGS = ("-shared", "-fPIC", "-O2", "-w", "-fvisibility=hidden", "-ffp-contract=off")
-LIBRARIES: dict[str, str] = {}
+LIBRARIES: dict[str, str] = {
+    "libcuda.so.1": "cuda.c",
+    "libnvidia-ml.so.1": "nvml.c",
+    "libcudart.so.13": "cudart.c",
+    "libcublasLt.so.13": "cublaslt.c",
+    "libcublas.so.13": "cublas.c",
+    "libnvrtc.so.13": "nvrtc.c",
+    "libcuda-launch.so.1": "launch.c",
+}
 """soname → source in `simulated/gpu/`; a leg's shim is listed here by whoever writes it."""
 
 

@@ -30,7 +30,12 @@ def shown(made: Certificate) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "level"),
-    [("lab", "simulated"), ("gpu", "linkage"), ("driverless", "linkage"), ("wheels", "linkage")],
+    [
+        ("lab", "simulated"),
+        ("gpu", "performance"),
+        ("driverless", "linkage"),
+        ("wheels", "linkage"),
+    ],
 )
 def test_healthy_machines_pass_at_the_level_that_was_shown(kind: str, level: str) -> None:
     made = certificate(kind)
@@ -73,7 +78,7 @@ def test_what_is_no_evidence_is_refused_with_the_place(spoil: dict[str, Any]) ->
 
 def test_the_first_line_says_host_verdict_and_level() -> None:
     first = shown(certificate("gpu")).splitlines()[0]
-    assert first == "Certificate for gpu-01: PASS, level linkage"
+    assert first == "Certificate for gpu-01: PASS, level performance"
 
 
 def test_a_simulated_certificate_cannot_be_mistaken_for_another() -> None:

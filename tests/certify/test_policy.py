@@ -141,7 +141,10 @@ def test_a_gpu_that_is_named_must_be_there(apt: StackLock) -> None:
 @pytest.mark.parametrize("driver", ["none", "preinstalled"])
 def test_a_driver_that_the_lock_does_not_hold_is_the_machines(apt: StackLock, driver: str) -> None:
     policy = compile_policy(without(apt, "libnvidia-compute-580", "nvidia-open-580", driver=driver))
-    assert not {c for c in checks(policy) if c.startswith(("driver.", "health."))}
+    held = {"driver.libcuda", "driver.module", "health.nvml"}
+    assert not held & checks(policy), "its version is nobody's promise"
+    # Whether it works is another matter, wherever there is one.
+    assert ("driver.compute" in checks(policy)) == (driver == "preinstalled")
     assert "libcuda.so" in expected(policy, "stack.libraries")["foreign"]
     assert expected(compile_policy(apt), "stack.libraries")["foreign"] == []
 

@@ -55,7 +55,7 @@ def test_old_evidence_judged_today_expires_by_when_it_was_measured() -> None:
         ("lab", "simulated", "no GPU was there"),
         ("driverless", "linkage", "no GPU was there"),
         ("wheels", "linkage", "no GPU was there"),
-        ("gpu", "linkage", "no GPU was used"),
+        ("gpu", "performance", "as fast as this GPU should be"),
     ],
 )
 def test_the_level_says_what_was_shown_and_no_more(kind: str, level: str, says: str) -> None:

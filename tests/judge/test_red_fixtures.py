@@ -63,7 +63,7 @@ def test_the_fault_turns_the_check_red_for_its_reason_and_no_other(red: Red) -> 
     assert red.says in verdict["reason"], verdict
     changed = {key[0] for key in before.keys() | after.keys() if after.get(key) != before.get(key)}
     assert changed == {red.check, *red.also}
-    if red.status != "WARN":
+    if red.status in ("FAIL", "ERROR"):
         assert certificate["verdict"] in ("FAIL", "ERROR")
         assert certificate["level"] in ("none", "simulated")
 
@@ -81,7 +81,7 @@ def test_every_check_says_in_one_line_what_holds_when_it_passes() -> None:
 def test_the_judge_reads_no_clock_no_file_and_no_network() -> None:
     """Pure by construction: it imports nothing that could."""
     folder = Path(__file__).parent.parent.parent / "cudactl" / "judge"
-    allowed = {"__future__", "copy", "hashlib", "json", "math", "typing"}
+    allowed = {"__future__", "copy", "hashlib", "json", "math", "re", "typing"}
     for path in folder.rglob("*.py"):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):

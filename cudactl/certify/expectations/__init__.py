@@ -5,6 +5,7 @@ They run in this order; `expect_libraries` last, since it looks at what the othe
 
 from cudactl.certify.expectations.cudnn import expect_cudnn
 from cudactl.certify.expectations.driver import expect_driver
+from cudactl.certify.expectations.driver_gpu import expect_driver_gpu
 from cudactl.certify.expectations.nvcc import expect_nvcc
 from cudactl.certify.expectations.stack import expect_libraries, expect_stack
 from cudactl.certify.expectations.tensorrt import expect_tensorrt
@@ -13,6 +14,7 @@ from cudactl.certify.expectations.toolkit import expect_toolkit
 EVERY = (
     expect_stack,
     expect_driver,
+    expect_driver_gpu,
     expect_toolkit,
     expect_cudnn,
     expect_tensorrt,
