@@ -276,6 +276,7 @@ def _toolkit(
         best = [version for version, count in fitting.items() if count == most]
         release = best[0] if most and len(best) == 1 else minor
     other = {n: mine[n] for n, version in parts.get(release, {}).items() if mine[n] != version}
+    other |= {n: mine[n] for n in metas if n in mine and not admits(release, upstream(mine[n]))}
     mixed("cuda", release, other, remarks)
     return release
 

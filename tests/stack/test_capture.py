@@ -261,6 +261,12 @@ def test_a_part_that_was_moved_alone_is_told() -> None:
     assert said(found.remarks)["CAPTURE-MIXED"].items == ["libcublas-13-0 13.1.0.3-1"]
 
 
+def test_a_metapackage_of_another_release_is_told() -> None:
+    found = captured({"cuda-toolkit-13-0": "13.0.0-1", "cuda-libraries-13-0": "13.0.2-1"})
+    assert found.spec.cuda == "13.0.0"
+    assert said(found.remarks)["CAPTURE-MIXED"].items == ["cuda-libraries-13-0 13.0.2-1"]
+
+
 TWO = {**CUDA_13, "cuda-cudart-12-9": "12.9.79-1", "libcudnn9-cuda-12": "9.13.0.50-1"}
 
 
