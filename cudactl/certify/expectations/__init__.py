@@ -10,12 +10,14 @@ from cudactl.certify.expectations.nvcc import expect_nvcc
 from cudactl.certify.expectations.stack import expect_libraries, expect_stack
 from cudactl.certify.expectations.tensorrt import expect_tensorrt
 from cudactl.certify.expectations.toolkit import expect_toolkit
+from cudactl.certify.expectations.toolkit_gpu import expect_toolkit_gpu
 
 EVERY = (
     expect_stack,
     expect_driver,
     expect_driver_gpu,
     expect_toolkit,
+    expect_toolkit_gpu,
     expect_cudnn,
     expect_tensorrt,
     expect_nvcc,

@@ -4,7 +4,7 @@ A check is declared with its id, its leg, its title and the measured keys it can
 is a pure function of context, measured values and expectation; only a measured value passes.
 """
 
-from . import cudnn, driver, driver_gpu, health, legs, nvcc, stack, tensorrt, toolkit
+from . import cudnn, driver, driver_gpu, health, legs, nvcc, stack, tensorrt, toolkit, toolkit_gpu
 from .registry import CHECKS, Check
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "stack",
     "tensorrt",
     "toolkit",
+    "toolkit_gpu",
 ]
