@@ -13,8 +13,9 @@ from cudactl.cli.app import emit_json, finish, format_error, say
 from cudactl.contracts.errors import CudactlError
 
 if TYPE_CHECKING:
+    from cudactl.certify.formats import Judged
     from cudactl.contracts.errors import Exit
-    from cudactl.workflow.certify import Asked, Judged
+    from cudactl.workflow.certify import Asked
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path, dir_okay=False)
