@@ -12,7 +12,7 @@ import pytest
 from cudactl.cli import COMMANDS
 from cudactl.contracts.lock import LockTarget, StackLock
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.lockfile import write_lock
+from cudactl.stack.lock.file import write_lock
 
 BIN = Path(sys.executable).parent
 

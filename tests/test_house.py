@@ -31,12 +31,12 @@ ARROWS: dict[str, set[str]] = {
 # DESIGN allows no sibling imports but two; what a room may take from a sibling is named exactly.
 ONLY_FROM: dict[tuple[str, str], set[str]] = {
     ("lab", "stack"): {
-        "cudactl.stack.repository",
-        "cudactl.stack.signing",
-        "cudactl.stack.catalogue",
+        "cudactl.stack.bundle.repository",
+        "cudactl.stack.bundle.signing",
+        "cudactl.stack.facts.catalogue",
     },
     # Ansible reads locks from files: the run writes them with the lock's own writer.
-    ("provision", "stack"): {"cudactl.stack.lockfile"},
+    ("provision", "stack"): {"cudactl.stack.lock.file"},
     # The gate runs on nodes, without pydantic: cli calls the pure function directly.
     ("cli", "judge"): {"cudactl.judge.gate"},
     ("cli", "zipapp"): {"cudactl.zipapp.main"},

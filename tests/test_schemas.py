@@ -12,8 +12,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from cudactl.stack.check import check_spec
-from cudactl.stack.specfile import read_spec
+from cudactl.stack.spec.check import check_spec
+from cudactl.stack.spec.file import read_spec
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*.yaml"))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cudactl.contracts.spec import DriverSpec, StackSpec
-from cudactl.stack.capture_remarks import EXPLANATIONS
-from cudactl.stack.check import check_spec
-from cudactl.stack.initial import PURPOSES
-from cudactl.stack.specfile import parse_spec
+from cudactl.stack.capture.remarks import EXPLANATIONS
+from cudactl.stack.spec.check import check_spec
+from cudactl.stack.spec.file import parse_spec
+from cudactl.stack.spec.initial import PURPOSES
 
 TEXT = (Path(__file__).parent.parent / "docs/stack.md").read_text()
 SPECS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)

@@ -42,7 +42,7 @@ def test_the_wheel_carries_all_it_needs(installed: Path, tmp_path: Path) -> None
     script = (
         "import json, cudactl, pathlib\n"
         "from cudactl.provision.data import data_folder\n"
-        "from cudactl.stack.catalogue import load_catalogue\n"
+        "from cudactl.stack.facts.catalogue import load_catalogue\n"
         "from cudactl import zipapp\n"
         "print(json.dumps({\n"
         " 'where': cudactl.__file__,\n"
@@ -64,8 +64,8 @@ def test_the_compiled_catalogue_says_what_the_tables_say(installed: Path, tmp_pa
     """A wheel reads one JSON file where a checkout reads CSV files: hash and rows are the same."""
     script = (
         "import hashlib, json\n"
-        "from cudactl.stack.catalogue import TABLES, assemble\n"
-        "from cudactl.stack.shipped import COMPILED\n"
+        "from cudactl.stack.facts.catalogue import TABLES, assemble\n"
+        "from cudactl.stack.facts.shipped import COMPILED\n"
         "catalogue = assemble()\n"
         "rows = {t: [r.model_dump() for r in catalogue.table(t)] for t in TABLES}\n"
         "text = json.dumps(rows, sort_keys=True)\n"

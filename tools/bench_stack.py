@@ -20,9 +20,9 @@ from bench_figure import BIN, Figure
 
 from cudactl.contracts.lock import StackLock
 from cudactl.lab.mirror import Mirror
-from cudactl.stack.lockfile import read_lock
-from cudactl.stack.repository import Stanza, write_index
-from cudactl.stack.signing import SigningKey
+from cudactl.stack.bundle.repository import Stanza, write_index
+from cudactl.stack.bundle.signing import SigningKey
+from cudactl.stack.lock.file import read_lock
 
 RUNS = 5
 STANZAS = 10_000

@@ -26,7 +26,7 @@ from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.state import HostState
 from cudactl.contracts.verdict import SpecVerdict
 from cudactl.contracts.verification import CertifiedHost, Verification
-from cudactl.stack.bundle import BundleRecord
+from cudactl.stack.bundle.bundle import BundleRecord
 
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 MODELS: dict[str, tuple[type[BaseModel], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cudactl.certify.layout import Layout, Place
@@ -30,8 +31,11 @@ DEADLINES_S = {
 class PolicyBuilder:
     """A policy in the making: one lock, one tier."""
 
-    def __init__(self, lock: StackLock, tier: Tier) -> None:
+    def __init__(
+        self, lock: StackLock, tier: Tier, xids: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.lock = lock
+        self.xids = dict(xids or {})
         self.tier: TierPlan = TIERS[tier]
         self.layout = Layout(lock)
         self.legs: dict[str, dict[str, Any]] = {}

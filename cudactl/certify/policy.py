@@ -20,6 +20,7 @@ def compile_policy(
     tier: Tier = "smoke",
     references: Mapping[str, GpuReference] | None = None,
     waivers: Sequence[Waiver] = (),
+    xids: Mapping[str, Sequence[str]] | None = None,
 ) -> Policy:
     """Return the policy for a lock.
 
@@ -28,8 +29,9 @@ def compile_policy(
         tier: How much is measured.
         references: PCI device id → what that GPU should be.
         waivers: Known findings.
+        xids: Code → severity, NVIDIA's action, name: what errors in the kernel's log mean.
     """
-    policy = PolicyBuilder(lock, tier)
+    policy = PolicyBuilder(lock, tier, xids)
     for expect in EVERY:
         expect(policy)
     legs = policy.legs

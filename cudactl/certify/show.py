@@ -31,18 +31,20 @@ def certificate_table(certificate: Certificate) -> str:
         certificate.level, fg=LEVEL_COLORS.get(certificate.level, "green"), bold=True
     )
     resolved = ", ".join(f"{k} {v}" for k, v in sorted(certificate.resolved.items()))
+    host = click.style(_plain(certificate.host), bold=True)
+    machine = f"{certificate.hostname}, {certificate.os}, kernel {certificate.kernel}"
+    gpus = ", ".join(certificate.gpus) or "none"
     lines = [
-        f"Certificate for {click.style(certificate.host, bold=True)}: {verdict}, level {level}",
-        *_wrapped(certificate.level_reason, width),
-        f"  machine  {certificate.hostname}, {certificate.os}, kernel {certificate.kernel}",
-        f"  lock     {certificate.lock_hash[:12]}: {resolved}",
-        f"  driver   {certificate.driver or 'none loaded'};  GPUs: "
-        f"{', '.join(certificate.gpus) or 'none'}",
+        f"Certificate for {host}: {verdict}, level {level}",
+        *_wrapped(_plain(certificate.level_reason), width),
+        _plain(f"  machine  {machine}"),
+        _plain(f"  lock     {certificate.lock_hash[:12]}: {resolved}"),
+        _plain(f"  driver   {certificate.driver or 'none loaded'};  GPUs: {gpus}"),
     ]
     for allowed in certificate.allowed:
-        lines.append(f"  allowed  {allowed['code']}: {allowed['reason']}")
+        lines.append(_plain(f"  allowed  {allowed.get('code')}: {allowed.get('reason')}"))
     lines.append("")
-    room = max(len(v.check) for v in certificate.verdicts)
+    room = max((len(v.check) for v in certificate.verdicts), default=0)
     for one in certificate.verdicts:
         lines += _verdict(one, room, width)
     lines.append("")
@@ -59,14 +61,21 @@ def certificate_table(certificate: Certificate) -> str:
 
 def _verdict(one: Verdict, room: int, width: int) -> list[str]:
     status = click.style(f"{one.status:<5}", fg=COLORS[one.status])
-    head = f"  {status} {one.check:<{room}}  "
+    head = f"  {status} {_plain(one.check):<{room}}  "
     indent = " " * (2 + 5 + 1 + room + 2)
     text = one.measured or "-"
     if one.status not in ("PASS", "SKIP") and one.expected:
         text += f" (expected {one.expected})"
     text += f": {one.reason}" if one.reason else ""
-    wrapped = textwrap.wrap(text, max(30, width - len(indent)), break_on_hyphens=False) or [""]
+    wrapped = textwrap.wrap(_plain(text), max(30, width - len(indent)), break_on_hyphens=False) or [
+        ""
+    ]
     return [head + wrapped[0], *(indent + line for line in wrapped[1:])]
+
+
+def _plain(text: str) -> str:
+    """Return a text that cannot move the reader's cursor, whoever wrote the certificate."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _wrapped(text: str, width: int) -> list[str]:

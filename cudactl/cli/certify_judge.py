@@ -149,7 +149,7 @@ def _policy(
 
     asked = asked_from(tier, only, skip, reason, waivers)
     if lock_file is not None:
-        from cudactl.stack.lockfile import read_lock
+        from cudactl.stack.lock.file import read_lock
 
         return policy_for(read_lock(lock_file), asked)
     assert policy_file is not None

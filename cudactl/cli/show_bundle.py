@@ -6,7 +6,7 @@ from typing import Any
 
 from cudactl.cli.show_stack import size
 from cudactl.contracts.base import short
-from cudactl.stack.bundle_readme import LICENCE_NOTE
+from cudactl.stack.bundle.readme import LICENCE_NOTE
 from cudactl.workflow.bundle import Bundled
 
 

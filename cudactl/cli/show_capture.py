@@ -7,7 +7,7 @@ from typing import Any
 
 from cudactl.cli.show_stack import lock_title
 from cudactl.contracts.capture import CaptureRemark
-from cudactl.stack.spec_text import one_line
+from cudactl.stack.spec.text import one_line
 from cudactl.workflow.capture import Capture
 
 MOST = 6
@@ -33,7 +33,7 @@ def capture_text(done: Capture, *, explain: bool = False) -> str:
 def _remark(remark: CaptureRemark, explain: bool) -> list[str]:
     lines = _wrapped(f"{remark.code}: {remark.text}", "  ")
     if explain:
-        from cudactl.stack.capture_remarks import EXPLANATIONS
+        from cudactl.stack.capture.remarks import EXPLANATIONS
 
         lines += _wrapped(EXPLANATIONS[remark.code], "    ")
     # Paths and versions come from the host: nothing in them may move the cursor.

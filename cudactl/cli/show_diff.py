@@ -34,7 +34,7 @@ def diff_text(diff: LockDiff, *, explain: bool = False) -> str:
     for risk in diff.risks:
         lines.append(f"  {risk.level + ':':<8} {risk.text}  [{risk.code}]")
         if explain:
-            from cudactl.stack.diff_risks import EXPLANATIONS
+            from cudactl.stack.lock.diff_risks import EXPLANATIONS
 
             lines += textwrap.wrap(
                 EXPLANATIONS[risk.code], 96, initial_indent=INDENT, subsequent_indent=INDENT

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from cudactl.stack.gpu_memory import plain
-from cudactl.stack.gpu_ranking import has_none, lacks, value_of
+from cudactl.stack.gpus.memory import plain
+from cudactl.stack.gpus.ranking import has_none, lacks, value_of
 
 if TYPE_CHECKING:
-    from cudactl.stack.facts import Gpu
-    from cudactl.stack.gpu_list import ListedGpu
-    from cudactl.stack.gpu_support import GpuSupport, LibrarySpan
+    from cudactl.stack.facts.rows import Gpu
+    from cudactl.stack.gpus.list import ListedGpu
+    from cudactl.stack.gpus.support import GpuSupport, LibrarySpan
     from cudactl.workflow.gpus import Listing
 
 FIGURES: dict[str, tuple[str, str]] = {

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cudactl.cli.show_gpu import table
-from cudactl.stack.gpu_memory import plain
-from cudactl.stack.gpu_ranking import RATE_OF, Choice
+from cudactl.stack.gpus.memory import plain
+from cudactl.stack.gpus.ranking import RATE_OF, Choice
 
 if TYPE_CHECKING:
-    from cudactl.stack.gpu_coverage import Coverage
+    from cudactl.stack.gpus.coverage import Coverage
     from cudactl.workflow.gpus import Recommendation, Request
 
 FEW = 12

@@ -28,7 +28,7 @@ def outdated_text(found: Outdated, *, explain: bool = False) -> str:
 def _group(code: str, alike: Sequence[StaleFinding], explain: bool) -> list[str]:
     lines = [f"{MARKS[alike[0].level]} {code}"]
     if explain:
-        from cudactl.stack.outdated import EXPLANATIONS
+        from cudactl.stack.lock.outdated import EXPLANATIONS
 
         lines += textwrap.wrap(
             EXPLANATIONS[code], 96, initial_indent="    ", subsequent_indent="    "

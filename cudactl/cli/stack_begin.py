@@ -74,7 +74,7 @@ def init(
     Exit code 0: written; 2: a file is there already, or the call is wrong; 3: no stack serves all
     of this; 4: the host could not be reached.
     """
-    from cudactl.stack.initial import Beginning
+    from cudactl.stack.spec.initial import Beginning
     from cudactl.workflow.init import init as begin_spec
 
     if host is not None and (gpus or os or arch):

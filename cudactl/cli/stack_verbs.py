@@ -118,7 +118,7 @@ def bundle(
     that was locked; 4: a source could not be reached.
     """
     from cudactl.cli.show_bundle import bundle_document, bundle_text
-    from cudactl.stack.bundle_readme import LICENCE_NOTE
+    from cudactl.stack.bundle.readme import LICENCE_NOTE
     from cudactl.workflow.bundle import bundle as make_bundle
 
     if url is not None and not url.startswith(("https://", "http://", "file://")):

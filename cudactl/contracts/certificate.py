@@ -55,6 +55,10 @@ class GpuReference(Contract):
     """NVLink, both directions together, GB/s."""
     pcie_gen: int | None = None
     """PCIe generation."""
+    data_centre: bool | None = None
+    """Whether it is a data-centre GPU, which has ECC and repairs its memory."""
+    nvswitch: bool | None = None
+    """Whether its usual boards have NVSwitches, and need the fabric manager."""
     contested: list[str] = Field(default_factory=list)
     """Figures whose sources disagree; nothing is judged by them."""
     source: str

@@ -24,7 +24,7 @@ from cudactl.lab import situations, universe
 from cudactl.lab.serve import URL_PATH, Server, serving
 from cudactl.lab.simulated.build import Libraries, sources_digest
 from cudactl.lab.universe.shape import Arch
-from cudactl.stack.repository import Deb, SigningKey, Stanza, write_deb, write_index
+from cudactl.stack.bundle.repository import Deb, SigningKey, Stanza, write_deb, write_index
 
 ALL = (
     *("ubuntu2404", "ubuntu2204", "debian12", "debian13", "ubuntu2604"),

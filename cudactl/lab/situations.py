@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from cudactl.contracts.errors import UsageError
 from cudactl.lab.universe.shape import Arch
-from cudactl.stack.repository import (
+from cudactl.stack.bundle.repository import (
     SigningKey,
     Stanza,
     read_stanzas,

@@ -269,6 +269,7 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
         (*_DEVICE, _U),
     ),
     "nvmlDeviceGetPowerManagementLimitConstraints": (*_DEVICE, _U, _U),
+    "nvmlDeviceGetTotalEnergyConsumption": (*_DEVICE, _ULL),
     "nvmlDeviceGetMigMode": (*_DEVICE, _U, _U),
     "nvmlDeviceGetComputeRunningProcesses_v3": (*_DEVICE, _U, POINTER(ProcessInfo)),
     "nvmlDeviceGetGpuFabricInfoV": (*_DEVICE, POINTER(Fabric3)),

@@ -25,7 +25,7 @@ from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Plan
 from cudactl.contracts.state import HostLock
 from cudactl.provision.data import data_folder
-from cudactl.stack.lockfile import write_lock
+from cudactl.stack.lock.file import write_lock
 
 SHOWN_ROLES = {"repository", "packages", "wheel_stack", "environment", "protection"}
 

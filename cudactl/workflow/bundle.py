@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cudactl.contracts.errors import CudactlError, UsageError
 from cudactl.contracts.lock import StackLock
-from cudactl.stack.bundle import (
+from cudactl.stack.bundle.bundle import (
     KEY,
     PARTIAL,
     BundleRecord,
@@ -22,11 +22,11 @@ from cudactl.stack.bundle import (
     read_record,
     write_bundle,
 )
-from cudactl.stack.bundle_key import signing_key
-from cudactl.stack.bundle_sources import missing_files
-from cudactl.stack.downloads import fetch_files
-from cudactl.stack.lockfile import read_lock
-from cudactl.stack.signing import SigningKey
+from cudactl.stack.bundle.key import signing_key
+from cudactl.stack.bundle.signing import SigningKey
+from cudactl.stack.bundle.sources import missing_files
+from cudactl.stack.index.downloads import fetch_files
+from cudactl.stack.lock.file import read_lock
 from cudactl.workflow.places import data_folder, wheel_cache
 
 

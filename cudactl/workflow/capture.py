@@ -17,16 +17,16 @@ from cudactl.contracts.state import HostState
 from cudactl.reach.fanout import Answer
 from cudactl.reach.image_tree import image_state
 from cudactl.reach.targets import Target
-from cudactl.stack.capture import CapturedSpec, capture_spec, target_of
-from cudactl.stack.capture_lock import capture_lock
-from cudactl.stack.capture_source import OwnSource, own_source
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.check import check_spec
-from cudactl.stack.fetching import without_password
-from cudactl.stack.index_apt import AptIndex, fetch_index
-from cudactl.stack.lockfile import render_lock
-from cudactl.stack.locking import apt_source
-from cudactl.stack.spec_text import render_spec
+from cudactl.stack.capture.lock import capture_lock
+from cudactl.stack.capture.source import OwnSource, own_source
+from cudactl.stack.capture.spec import CapturedSpec, capture_spec, target_of
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.index.apt import AptIndex, fetch_index
+from cudactl.stack.index.fetching import without_password
+from cudactl.stack.lock.file import render_lock
+from cudactl.stack.lock.locking import apt_source
+from cudactl.stack.spec.check import check_spec
+from cudactl.stack.spec.text import render_spec
 from cudactl.workflow.one_host import read_one_host
 from cudactl.workflow.places import cache_folder
 from cudactl.workflow.planning import read_state

@@ -12,18 +12,18 @@ from pydantic import ValidationError
 
 from cudactl.contracts.errors import UnreachableError, UsageError
 from cudactl.contracts.spec import MirrorSpec, StackSpec
-from cudactl.stack.catalogue import Catalogue, assemble, load_catalogue
-from cudactl.stack.catalogue_lint import LintFinding
-from cudactl.stack.catalogue_lint import lint as lint_catalogue
-from cudactl.stack.index_apt import AptIndex, fetch_index
-from cudactl.stack.locking import apt_source
-from cudactl.stack.overlay_files import overlay_files, user_folder
-from cudactl.stack.overlays import Overlay, read_overlay, render_overlay, write_overlay
-from cudactl.stack.refresh import Refreshed, refresh_from
-from cudactl.stack.refresh_wheels import WheelListing
-from cudactl.stack.row import Row
-from cudactl.stack.tables import TABLES, key_of
-from cudactl.stack.wheel_source import configured_index
+from cudactl.stack.facts.catalogue import Catalogue, assemble, load_catalogue
+from cudactl.stack.facts.lint import LintFinding
+from cudactl.stack.facts.lint import lint as lint_catalogue
+from cudactl.stack.facts.overlay_files import overlay_files, user_folder
+from cudactl.stack.facts.overlays import Overlay, read_overlay, render_overlay, write_overlay
+from cudactl.stack.facts.refresh import Refreshed, refresh_from
+from cudactl.stack.facts.refresh_wheels import WheelListing
+from cudactl.stack.facts.row import Row
+from cudactl.stack.facts.tables import TABLES, key_of
+from cudactl.stack.index.apt import AptIndex, fetch_index
+from cudactl.stack.index.wheel_source import configured_index
+from cudactl.stack.lock.locking import apt_source
 from cudactl.workflow.places import cache_folder
 
 __all__ = ["LintFinding", "Refresh", "Status", "TableStatus", "lint", "refresh", "status"]

@@ -21,7 +21,7 @@ from cudactl.contracts.errors import CudactlError, Exit, UsageError, worst
 from cudactl.contracts.lock import StackLock
 from cudactl.reach.fanout import Answer, run_probe
 from cudactl.reach.targets import Target
-from cudactl.workflow.references import gpu_references
+from cudactl.workflow.references import gpu_references, xid_meanings
 
 # What connecting and reading the state may take on top of the legs' own deadlines, seconds.
 AROUND_S = 60.0
@@ -78,7 +78,11 @@ def policy_for(lock: StackLock, asked: Asked) -> Policy:
         UsageError: CHECK-UNKNOWN, CHECK-NONE-LEFT.
     """
     whole = compile_policy(
-        lock, tier=asked.tier, references=gpu_references(), waivers=asked.waivers
+        lock,
+        tier=asked.tier,
+        references=gpu_references(),
+        waivers=asked.waivers,
+        xids=xid_meanings(),
     )
     policy = select(whole, asked.only, asked.skip, asked.reason)
     if asked.gpus:

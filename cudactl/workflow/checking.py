@@ -9,12 +9,12 @@ from pathlib import Path
 from cudactl.contracts.errors import CudactlError, Exit
 from cudactl.contracts.lock import Allowance
 from cudactl.contracts.verdict import SpecFact, SpecFinding, SpecVerdict
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.check import check_spec
-from cudactl.stack.package_names import explain_package
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.facts.package_names import explain_package
 from cudactl.stack.refusals import check_allowances
 from cudactl.stack.solver.constraints import ALLOWABLE
-from cudactl.stack.specfile import read_spec
+from cudactl.stack.spec.check import check_spec
+from cudactl.stack.spec.file import read_spec
 
 
 @dataclass(frozen=True)

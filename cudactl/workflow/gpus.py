@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cudactl.contracts.errors import UsageError
-from cudactl.stack.gpu_list import ListedGpu, listed_gpus
-from cudactl.stack.gpu_memory import (
+from cudactl.stack.gpus.list import ListedGpu, listed_gpus
+from cudactl.stack.gpus.memory import (
     Geometry,
     MemoryNeed,
     inference_need,
     parameters_of,
     training_need,
 )
-from cudactl.stack.gpu_ranking import Choice, Demand, choose
-from cudactl.stack.gpu_support import GpuSupport, support_of
+from cudactl.stack.gpus.ranking import Choice, Demand, choose
+from cudactl.stack.gpus.support import GpuSupport, support_of
 
 if TYPE_CHECKING:
-    from cudactl.stack.facts import Gpu
-    from cudactl.stack.gpu_coverage import Coverage
+    from cudactl.stack.facts.rows import Gpu
+    from cudactl.stack.gpus.coverage import Coverage
 
 __all__ = ["Listing", "Recommendation", "Request", "compare", "list_gpus", "recommend", "show"]
 
@@ -139,8 +139,8 @@ def show(name: str) -> list[tuple[Gpu, GpuSupport]]:
     Raises:
         StackRefused: STACK-GPU-UNKNOWN.
     """
-    from cudactl.stack.catalogue import load_catalogue
-    from cudactl.stack.gpus import find_gpus
+    from cudactl.stack.facts.catalogue import load_catalogue
+    from cudactl.stack.gpus.find import find_gpus
 
     catalogue = load_catalogue()
     return [(gpu, support_of(catalogue, gpu)) for gpu in find_gpus(catalogue, name)]
@@ -153,8 +153,8 @@ def compare(names: Sequence[str]) -> list[Gpu]:
         StackRefused: STACK-GPU-UNKNOWN.
         UsageError: GPU-ONE-ONLY, when all names mean the same one.
     """
-    from cudactl.stack.catalogue import load_catalogue
-    from cudactl.stack.gpus import find_gpus
+    from cudactl.stack.facts.catalogue import load_catalogue
+    from cudactl.stack.gpus.find import find_gpus
 
     catalogue = load_catalogue()
     found = {gpu.name: gpu for name in names for gpu in find_gpus(catalogue, name)}
@@ -176,13 +176,13 @@ def recommend(request: Request) -> Recommendation | Coverage:
             raises.
         StackRefused: GPU-NONE-SERVED, and what `cover` raises.
     """
-    from cudactl.stack.catalogue import load_catalogue
+    from cudactl.stack.facts.catalogue import load_catalogue
 
     _check_options(request)
     catalogue = load_catalogue()
     if request.purpose == "certification":
-        from cudactl.stack.gpu_coverage import cover
-        from cudactl.stack.specfile import read_spec
+        from cudactl.stack.gpus.coverage import cover
+        from cudactl.stack.spec.file import read_spec
 
         spec = read_spec(request.spec) if request.spec is not None else None
         return cover(catalogue, spec, request.gpus_max)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cudactl.contracts.spec import Arch
-from cudactl.stack.capture import target_of
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.gpus import find_gpus
-from cudactl.stack.initial import Beginning, Initial, begin
-from cudactl.stack.initial_text import initial_text
+from cudactl.stack.capture.spec import target_of
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.gpus.find import find_gpus
 from cudactl.stack.refusals import StackRefused
+from cudactl.stack.spec.initial import Beginning, Initial, begin
+from cudactl.stack.spec.initial_text import initial_text
 from cudactl.workflow.one_host import read_one_host
 from cudactl.workflow.writing import write_all
 

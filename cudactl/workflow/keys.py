@@ -20,7 +20,7 @@ from cudactl.contracts.state import HostState
 from cudactl.contracts.verification import Verification
 from cudactl.reach.fanout import run_probe
 from cudactl.reach.targets import local_target
-from cudactl.stack.lockfile import read_lock
+from cudactl.stack.lock.file import read_lock
 from cudactl.workflow.places import data_folder
 from cudactl.workflow.planning import read_state
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from cudactl.contracts.diff import LockDiff
 from cudactl.contracts.errors import UsageError
 from cudactl.contracts.lock import StackLock
-from cudactl.stack.diff import diff_locks
-from cudactl.stack.export import export_lock
-from cudactl.stack.lockfile import read_lock, render_lock, write_lock
-from cudactl.stack.locking import lock_stack
-from cudactl.stack.specfile import read_spec
+from cudactl.stack.lock.diff import diff_locks
+from cudactl.stack.lock.export import export_lock
+from cudactl.stack.lock.file import read_lock, render_lock, write_lock
+from cudactl.stack.lock.locking import lock_stack
+from cudactl.stack.spec.file import read_spec
 from cudactl.workflow.places import cache_folder
 
 

@@ -16,8 +16,8 @@ from cudactl.contracts.lock import StackLock
 from cudactl.contracts.state import HostState
 from cudactl.reach.fanout import run_probe
 from cudactl.reach.targets import Target
-from cudactl.stack.lockfile import lock_is_current, read_lock, read_locks, split_target
-from cudactl.stack.specfile import read_spec
+from cudactl.stack.lock.file import lock_is_current, read_lock, read_locks, split_target
+from cudactl.stack.spec.file import read_spec
 
 DEFAULT_LOCK = Path("stack.lock")
 DEBIAN_ARCH = {"amd64": "x86_64", "arm64": "sbsa"}

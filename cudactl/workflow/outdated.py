@@ -10,12 +10,12 @@ from cudactl.contracts.errors import CudactlError, UnreachableError
 from cudactl.contracts.lock import Component, LockSource, StackLock
 from cudactl.contracts.outdated import Outdated, StaleFinding
 from cudactl.contracts.spec import MirrorSpec, StackSpec
-from cudactl.stack.catalogue import Catalogue, load_catalogue
-from cudactl.stack.index_apt import AptIndex, IndexSource, fetch_index
-from cudactl.stack.lockfile import read_lock
-from cudactl.stack.locking import DEBIAN_ARCH, lock_stack
-from cudactl.stack.outdated import judge_by_catalogue, worst_first
-from cudactl.stack.outdated_index import (
+from cudactl.stack.facts.catalogue import Catalogue, load_catalogue
+from cudactl.stack.index.apt import AptIndex, IndexSource, fetch_index
+from cudactl.stack.lock.file import read_lock
+from cudactl.stack.lock.locking import DEBIAN_ARCH, lock_stack
+from cudactl.stack.lock.outdated import judge_by_catalogue, worst_first
+from cudactl.stack.lock.outdated_index import (
     judge_apt,
     judge_newer,
     judge_wheels,

@@ -21,7 +21,7 @@ from cudactl.provision import claim as claims
 from cudactl.provision.run import HostRun, Outcome, Progress, run_ansible
 from cudactl.reach.fanout import run_python
 from cudactl.reach.targets import Target
-from cudactl.stack.wheel_files import fetch_wheels
+from cudactl.stack.index.wheel_files import fetch_wheels
 from cudactl.workflow.places import wheel_cache
 from cudactl.workflow.planning import PlannedHost, plan_hosts
 

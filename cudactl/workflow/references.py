@@ -1,12 +1,12 @@
-"""What each GPU of the catalogue should be, as the judge reads it: by PCI device id."""
+"""What the judge reads of the catalogue: what each GPU should be, and what each XID means."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 from cudactl.contracts.certificate import GpuReference
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.facts import Gpu
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.facts.rows import Gpu
 
 RATES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8")
 
@@ -24,6 +24,12 @@ def gpu_references() -> dict[str, GpuReference]:
     return {device: one for device, one in found.items() if device not in shared}
 
 
+@lru_cache(maxsize=1)
+def xid_meanings() -> dict[str, tuple[str, str, str]]:
+    """Return XID → severity, NVIDIA's action, name; empty where there is none."""
+    return {row.code: (row.severity, row.action or "", row.name) for row in load_catalogue().xids}
+
+
 def _reference(row: Gpu) -> GpuReference:
     rates = {name: _number(getattr(row, name)) for name in RATES if name not in row.contested}
     return GpuReference(
@@ -36,6 +42,8 @@ def _reference(row: Gpu) -> GpuReference:
         watts=_number(row.watts),
         nvlink_gbs=_number(row.nvlink_gbs),
         pcie_gen=_whole(row.pcie_gen),
+        data_centre=row.data_centre == "yes",
+        nvswitch=row.nvswitch == "yes",
         contested=list(row.contested),
         source=f"{row.source.replace(' | ', '; ')} ({row.date})",
     )

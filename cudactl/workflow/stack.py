@@ -13,7 +13,7 @@ from cudactl.contracts.errors import CudactlError, UsageError
 from cudactl.contracts.lock import Allowance, LockedPackage, StackLock
 from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.verdict import SpecFinding
-from cudactl.stack.lockfile import (
+from cudactl.stack.lock.file import (
     lock_is_current,
     read_lock,
     read_locks,
@@ -21,8 +21,8 @@ from cudactl.stack.lockfile import (
     target_name,
     write_locks,
 )
-from cudactl.stack.locking import lock_stack
-from cudactl.stack.specfile import read_spec
+from cudactl.stack.lock.locking import lock_stack
+from cudactl.stack.spec.file import read_spec
 from cudactl.workflow.checking import explain_name
 from cudactl.workflow.places import cache_folder
 

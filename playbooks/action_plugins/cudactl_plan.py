@@ -23,7 +23,7 @@ from cudactl.contracts.state import HostLock, HostState
 from cudactl.provision import claim as claims
 from cudactl.provision.plan import make_plan
 from cudactl.provision.preflight import busy_finding
-from cudactl.stack.lockfile import read_lock
+from cudactl.stack.lock.file import read_lock
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

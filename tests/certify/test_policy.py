@@ -11,7 +11,7 @@ from cudactl.contracts.certificate import Policy
 from cudactl.contracts.lock import Allowance, StackLock
 from cudactl.judge.checks import CHECKS
 from cudactl.probe.legs import LEGS
-from cudactl.stack.lockfile import read_lock
+from cudactl.stack.lock.file import read_lock
 from tests.judge.healthy import DRIVER, LIB, RECORDED, SYSTEM, apt_lock
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cudactl.stack.repository import Deb, SigningKey, write_deb, write_index
+from cudactl.stack.bundle.repository import Deb, SigningKey, write_deb, write_index
 from tests.conftest import Cudactl
 
 ROW = "date: 2026-11-24\n    source: our mirror of the repository"

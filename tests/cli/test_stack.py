@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cudactl.stack.repository import Deb, SigningKey, write_deb, write_index
+from cudactl.stack.bundle.repository import Deb, SigningKey, write_deb, write_index
 from tests.conftest import Cudactl
 
 NAME = "nvidia-container-toolkit"

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from cudactl.cli.stack_begin import PURPOSES
-from cudactl.stack.initial import Purpose
+from cudactl.stack.spec.initial import Purpose
 from tests.conftest import Cudactl
 from tests.recorded_host import NAME, RecordedHost
 

@@ -19,11 +19,11 @@ import pexpect
 import pytest
 
 from cudactl.cli.stack_verbs import FORMATS
-from cudactl.stack.export import FORMS
-from cudactl.stack.lockfile import write_lock
-from cudactl.stack.locking import lock_stack
-from cudactl.stack.repository import Deb, SigningKey, write_deb, write_index
-from cudactl.stack.specfile import read_spec
+from cudactl.stack.bundle.repository import Deb, SigningKey, write_deb, write_index
+from cudactl.stack.lock.export import FORMS
+from cudactl.stack.lock.file import write_lock
+from cudactl.stack.lock.locking import lock_stack
+from cudactl.stack.spec.file import read_spec
 from tests.conftest import BIN, Cudactl
 
 NAME = "nvidia-container-toolkit"

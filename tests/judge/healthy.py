@@ -16,8 +16,8 @@ from cudactl.certify.policy import compile_policy
 from cudactl.contracts.certificate import Tier
 from cudactl.contracts.lock import LockedPackage, LockSource, LockTarget, StackLock
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.lockfile import read_lock
-from cudactl.workflow.references import gpu_references
+from cudactl.stack.lock.file import read_lock
+from cudactl.workflow.references import gpu_references, xid_meanings
 from tests.judge import areas
 
 RECORDED = Path(__file__).parent.parent / "evidence"
@@ -320,7 +320,9 @@ def add_leg(
 
 
 def _policy(lock: StackLock, tier: Tier = "smoke") -> dict[str, Any]:
-    policy = compile_policy(lock, tier=tier, references=gpu_references())
+    policy = compile_policy(
+        lock, tier=tier, references=gpu_references(), xids=xid_meanings()
+    )
     document: dict[str, Any] = policy.model_dump(mode="json")
     return document
 

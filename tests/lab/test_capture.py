@@ -16,7 +16,7 @@ from cudactl.lab import hosts
 from cudactl.lab.hosts import HostRequest, Lab, LabHost
 from cudactl.lab.layout import MirrorState
 from cudactl.reach.image_tree import LABEL
-from cudactl.stack.lockfile import read_lock
+from cudactl.stack.lock.file import read_lock
 from tests.conftest import Cudactl
 
 pytestmark = pytest.mark.lab

@@ -20,7 +20,7 @@ import pytest
 from cudactl.lab.hosts import Lab, LabHost
 from cudactl.lab.mirror import Mirror
 from cudactl.lab.serve import serving
-from cudactl.stack.lockfile import read_lock
+from cudactl.stack.lock.file import read_lock
 from tests.lab.running import BIN, SMALL, SPEC, cudactl, installed, plan_of, provision
 
 pytestmark = pytest.mark.lab

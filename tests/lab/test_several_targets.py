@@ -9,7 +9,7 @@ import pytest
 
 from cudactl.lab.hosts import Lab, LabHost
 from cudactl.lab.layout import MirrorState
-from cudactl.stack.lockfile import read_locks
+from cudactl.stack.lock.file import read_locks
 from tests.conftest import Cudactl
 
 pytestmark = pytest.mark.lab

@@ -11,8 +11,8 @@ import pytest
 from cudactl.contracts.lock import Allowance, StackLock
 from cudactl.contracts.spec import MirrorSpec, StackSpec
 from cudactl.lab.mirror import Mirror
-from cudactl.stack.locking import lock_stack
-from cudactl.stack.repository import Deb, SigningKey, write_deb, write_index
+from cudactl.stack.bundle.repository import Deb, SigningKey, write_deb, write_index
+from cudactl.stack.lock.locking import lock_stack
 
 Locks = Callable[..., tuple[StackLock, list[str]]]
 

@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from cudactl.contracts.errors import CudactlError
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.check import check_spec
-from cudactl.stack.specfile import read_spec
+from cudactl.stack.spec.check import check_spec
+from cudactl.stack.spec.file import read_spec
 from tests.stack import strategies
 from tests.stack.brute_force import satisfiable
 from tests.stack.independent import why_not

@@ -21,10 +21,10 @@ from cudactl.contracts.errors import CudactlError, Exit
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.spec import StackSpec
 from cudactl.lab.mirror import Mirror
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.lockfile import read_lock, render_lock, write_lock
-from cudactl.stack.locking import lock_stack
-from cudactl.stack.repository import Deb, SigningKey
+from cudactl.stack.bundle.repository import Deb, SigningKey
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.lock.file import read_lock, render_lock, write_lock
+from cudactl.stack.lock.locking import lock_stack
 from cudactl.workflow.bundle import Bundled, bundle
 from cudactl.workflow.places import wheel_cache
 from tests.lab.mirror.apt import Apt
@@ -444,7 +444,7 @@ def test_a_package_packed_with_zstd(
     repository: Repository, bundled: Bundles, tmp_path: Path
 ) -> None:
     """Ubuntu packs with zstd, which Python's tarfile does not read everywhere."""
-    from cudactl.stack.bundle_index import stanza_of
+    from cudactl.stack.bundle.index import stanza_of
 
     root = tmp_path / "tree/DEBIAN"
     root.mkdir(parents=True)
@@ -503,7 +503,7 @@ def test_wheels_give_the_same_lock_without_a_server(index: Index, bundled: Bundl
 
 
 def test_pip_installs_from_the_bundle(index: Index, bundled: Bundles, tmp_path: Path) -> None:
-    from cudactl.stack.export import export_lock
+    from cudactl.stack.lock.export import export_lock
 
     lock = index.lock(cuda="13.0", cudnn="9")
     done = bundled(lock)
@@ -528,7 +528,7 @@ def test_pip_installs_from_the_bundle(index: Index, bundled: Bundles, tmp_path: 
 def test_provisioning_fetches_wheels_from_the_bundle(
     index: Index, bundled: Bundles, tmp_path: Path
 ) -> None:
-    from cudactl.stack.wheel_files import fetch_wheels
+    from cudactl.stack.index.wheel_files import fetch_wheels
 
     lock = index.lock(cuda="13.0")
     (name,) = bundled(lock).record.locks
@@ -539,7 +539,7 @@ def test_provisioning_fetches_wheels_from_the_bundle(
 
 
 def test_what_the_cache_of_wheels_has_is_not_fetched(index: Index, bundled: Bundles) -> None:
-    from cudactl.stack.wheel_files import fetch_wheels
+    from cudactl.stack.index.wheel_files import fetch_wheels
 
     lock = index.lock(cuda="13.0")
     fetch_wheels(lock, wheel_cache(), lambda text: None)

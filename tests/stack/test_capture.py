@@ -19,17 +19,17 @@ from cudactl.contracts.spec import MirrorSpec
 from cudactl.contracts.state import HostState
 from cudactl.lab.mirror import Mirror
 from cudactl.provision.plan import make_plan
-from cudactl.stack.capture import CapturedSpec, capture_spec
-from cudactl.stack.capture_lock import REASON, capture_lock
-from cudactl.stack.capture_remarks import EXPLANATIONS, CaptureRefused
-from cudactl.stack.capture_source import own_source
-from cudactl.stack.captured_packages import component_of, cuda_of
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.gpus import find_gpus
-from cudactl.stack.index_apt import AptIndex, fetch_index
-from cudactl.stack.locking import apt_source
-from cudactl.stack.spec_text import render_spec
-from cudactl.stack.specfile import parse_spec
+from cudactl.stack.capture.lock import REASON, capture_lock
+from cudactl.stack.capture.packages import component_of, cuda_of
+from cudactl.stack.capture.remarks import EXPLANATIONS, CaptureRefused
+from cudactl.stack.capture.source import own_source
+from cudactl.stack.capture.spec import CapturedSpec, capture_spec
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.gpus.find import find_gpus
+from cudactl.stack.index.apt import AptIndex, fetch_index
+from cudactl.stack.lock.locking import apt_source
+from cudactl.stack.spec.file import parse_spec
+from cudactl.stack.spec.text import render_spec
 from tests.provision.conftest import bare_state
 from tests.stack.conftest import Locks
 from tests.stack.test_lock_against_mirror import WISHES
@@ -128,7 +128,7 @@ def test_a_provisioned_stack_is_captured_as_the_same_lock(
 @lru_cache
 def whole_lock(root: Path, key: Path) -> tuple[AptIndex, StackLock]:
     from cudactl.contracts.spec import StackSpec
-    from cudactl.stack.locking import lock_stack
+    from cudactl.stack.lock.locking import lock_stack
 
     values = {"os": "ubuntu-24.04", "mirror": {"url": root.as_uri(), "key": str(key)}}
     spec = StackSpec.model_validate({**values, **WISHES["whole stack"]})

@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from cudactl.contracts.spec import OsName
-from cudactl.stack.catalogue import TABLES, load_catalogue
-from cudactl.stack.facts import Row, TorchVariant
+from cudactl.stack.facts.catalogue import TABLES, load_catalogue
+from cudactl.stack.facts.rows import Row, TorchVariant
 from cudactl.stack.versions import admits, nearest, numbers
 
 
@@ -165,7 +165,7 @@ def test_the_nearest_versions_are_offered() -> None:
 
 def test_loading_every_table_takes_at_most_60_ms() -> None:
     script = (
-        "import time, cudactl.stack.catalogue as c\n"
+        "import time, cudactl.stack.facts.catalogue as c\n"
         "best = 9.0\n"
         "for _ in range(5):\n"
         "    c.load_catalogue.cache_clear()\n"

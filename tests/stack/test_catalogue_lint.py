@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cudactl.stack.catalogue import Catalogue
-from cudactl.stack.catalogue_lint import CODES, LintFinding, lint
-from cudactl.stack.shipped import cells, shipped
-from cudactl.stack.tables import KEYS
+from cudactl.stack.facts.catalogue import Catalogue
+from cudactl.stack.facts.lint import CODES, LintFinding, lint
+from cudactl.stack.facts.shipped import cells, shipped
+from cudactl.stack.facts.tables import KEYS
 
 Tables = dict[str, list[list[str]]]
 Mistake = Callable[[Tables], None]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from cudactl.contracts.errors import Exit, UsageError
-from cudactl.stack import overlay_files as places
-from cudactl.stack.catalogue import TABLES, Catalogue, assemble, load_catalogue
-from cudactl.stack.catalogue_lint import lint
-from cudactl.stack.overlay_files import overlay_files
-from cudactl.stack.overlays import LARGEST, read_overlay
+from cudactl.stack.facts import overlay_files as places
+from cudactl.stack.facts.catalogue import TABLES, Catalogue, assemble, load_catalogue
+from cudactl.stack.facts.lint import lint
+from cudactl.stack.facts.overlay_files import overlay_files
+from cudactl.stack.facts.overlays import LARGEST, read_overlay
 
 ROW = "date: 2026-11-24\n    source: our mirror of the repository"
 RELEASE = f'driver_releases:\n  - version: "580.200.01"\n    {ROW}\n'

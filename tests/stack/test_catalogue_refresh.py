@@ -13,15 +13,15 @@ import pytest
 from cudactl.contracts.errors import CudactlError, UnreachableError, UsageError
 from cudactl.contracts.spec import MirrorSpec, StackSpec
 from cudactl.lab.mirror import Mirror
-from cudactl.stack.catalogue import Catalogue, assemble, load_catalogue
-from cudactl.stack.catalogue_lint import lint
-from cudactl.stack.index_apt import AptIndex, fetch_index
-from cudactl.stack.locking import apt_source
-from cudactl.stack.overlays import read_overlay
-from cudactl.stack.refresh import Refreshed, refresh_from
-from cudactl.stack.refresh_wheels import WheelListing
-from cudactl.stack.repository import Deb
-from cudactl.stack.shipped import cells, shipped
+from cudactl.stack.bundle.repository import Deb
+from cudactl.stack.facts.catalogue import Catalogue, assemble, load_catalogue
+from cudactl.stack.facts.lint import lint
+from cudactl.stack.facts.overlays import read_overlay
+from cudactl.stack.facts.refresh import Refreshed, refresh_from
+from cudactl.stack.facts.refresh_wheels import WheelListing
+from cudactl.stack.facts.shipped import cells, shipped
+from cudactl.stack.index.apt import AptIndex, fetch_index
+from cudactl.stack.lock.locking import apt_source
 from cudactl.workflow.catalogue import Refresh, refresh
 
 if TYPE_CHECKING:

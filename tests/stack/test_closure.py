@@ -9,7 +9,7 @@ import pytest
 
 from cudactl.contracts.errors import CudactlError
 from cudactl.contracts.lock import StackLock
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
 from tests.stack.conftest import Repository
 
 NAME = "nvidia-container-toolkit"
@@ -153,7 +153,7 @@ def test_each_package_says_why(repository: Repository) -> None:
 
 
 def test_the_same_wish_and_index_give_the_same_bytes(repository: Repository) -> None:
-    from cudactl.stack.lockfile import render_lock
+    from cudactl.stack.lock.file import render_lock
 
     debs = [deb("b"), deb("a", "1-1", "b", "z"), deb("c", provides=["z"]), deb("d", provides=["z"])]
     first = lock(repository, *debs, depends=["a", "b"])

@@ -9,8 +9,8 @@ import pytest
 from cudactl.cli.show_diff import diff_text
 from cudactl.contracts.diff import LockDiff, PackageChange
 from cudactl.contracts.lock import StackLock
-from cudactl.stack.diff import diff_locks
-from cudactl.stack.diff_risks import EXPLANATIONS
+from cudactl.stack.lock.diff import diff_locks
+from cudactl.stack.lock.diff_risks import EXPLANATIONS
 from tests.stack.conftest import Locks
 
 OLD = {"driver": {"branch": "580.95.05"}, "cuda": "13.0.0", "cudnn": "9.13", "tensorrt": "10.13"}

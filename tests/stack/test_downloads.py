@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cudactl.contracts.errors import CudactlError, Exit
-from cudactl.stack.downloads import ATTEMPTS, PIECE, Wanted, fetch_files, is_there
+from cudactl.stack.index.downloads import ATTEMPTS, PIECE, Wanted, fetch_files, is_there
 
 SIZE = 5_000_000
 DATA = hashlib.sha512(b"seed").digest() * (SIZE // 64) + b"x" * (SIZE % 64)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from cudactl.contracts.spec import OsName, StackSpec
-from cudactl.stack.check import check_spec
+from cudactl.stack.spec.check import check_spec
 from tests.stack.brute_force import satisfiable
 from tests.stack.catalogue_rows import minor, table
 from tests.stack.independent import why_not

@@ -20,8 +20,8 @@ from cudactl.contracts.errors import Exit, UsageError
 from cudactl.contracts.lock import StackLock
 from cudactl.lab.mirror import Mirror
 from cudactl.provision.desired import repository_files
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.export import FORMS, export_lock, variables
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.lock.export import FORMS, export_lock, variables
 from tests.lab.mirror.apt import Apt
 from tests.stack.conftest import Locks
 from tests.stack.test_wheels import Door, Index

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from cudactl.contracts.errors import Exit, UsageError
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import Catalogue, assemble, load_catalogue
-from cudactl.stack.facts import Gpu
-from cudactl.stack.gpu_coverage import cover
-from cudactl.stack.gpu_list import listed_from_models, listed_gpus
-from cudactl.stack.gpu_memory import Geometry, inference_need, parameters_of, training_need
-from cudactl.stack.gpu_ranking import Choice, Demand, choose, value_of
-from cudactl.stack.gpu_support import support_of
-from cudactl.stack.gpus import find_gpus
+from cudactl.stack.facts.catalogue import Catalogue, assemble, load_catalogue
+from cudactl.stack.facts.rows import Gpu
+from cudactl.stack.gpus.coverage import cover
+from cudactl.stack.gpus.find import find_gpus
+from cudactl.stack.gpus.list import listed_from_models, listed_gpus
+from cudactl.stack.gpus.memory import Geometry, inference_need, parameters_of, training_need
+from cudactl.stack.gpus.ranking import Choice, Demand, choose, value_of
+from cudactl.stack.gpus.support import support_of
 from cudactl.stack.refusals import StackRefused
 from cudactl.stack.versions import numbers
 

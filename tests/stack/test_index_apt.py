@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cudactl.contracts.errors import CudactlError, Exit
-from cudactl.stack import index_apt, openpgp
-from cudactl.stack.index_apt import IndexSource, fetch_index
-from cudactl.stack.repository import Deb, SigningKey, write_index
-from cudactl.stack.repository import Stanza as IndexStanza
+from cudactl.stack.bundle.repository import Deb, SigningKey, write_index
+from cudactl.stack.bundle.repository import Stanza as IndexStanza
+from cudactl.stack.index import apt as index_apt
+from cudactl.stack.index import openpgp
+from cudactl.stack.index.apt import IndexSource, fetch_index
 from tests.stack.conftest import Repository
 
 DEBS = [
@@ -138,7 +139,7 @@ def test_packages_that_do_not_match(repository: Repository) -> None:
 
 
 def test_a_small_file_that_unpacks_to_a_huge_one(repository: Repository) -> None:
-    from cudactl.stack.repository import write_release
+    from cudactl.stack.bundle.repository import write_release
 
     bomb = gzip.compress(b"\n" * (64 << 20), 9, mtime=0)
     write_release(repository.folder, {"Packages.gz": bomb}, key=repository.key)
@@ -171,7 +172,7 @@ def test_for_another_architecture(repository: Repository) -> None:
 
 @pytest.mark.parametrize("missing", ["Package", "Version", "SHA256", "Size", "Filename"])
 def test_a_stanza_without_what_it_needs(repository: Repository, missing: str) -> None:
-    from cudactl.stack.repository import render_deb
+    from cudactl.stack.bundle.repository import render_deb
 
     fields = dict(render_deb(Deb(name="nvidia-container-toolkit", version="1.0-1"))[0].fields)
     del fields[missing]
@@ -243,7 +244,7 @@ def test_any_bytes_are_keys_or_a_format_error(data: bytes, armour: bool) -> None
 )
 @given(st.binary(max_size=400))
 def test_any_signed_packages_file_is_read_or_refused(repository: Repository, data: bytes) -> None:
-    from cudactl.stack.repository import write_release
+    from cudactl.stack.bundle.repository import write_release
 
     write_release(repository.folder, {"Packages": data}, key=repository.key)
     error: CudactlError | None = None

@@ -9,12 +9,12 @@ from typing import Any, get_args
 import pytest
 
 from cudactl.contracts.spec import OsName
-from cudactl.stack.catalogue import assemble, load_catalogue
-from cudactl.stack.check import check_spec
-from cudactl.stack.initial import PURPOSES, Beginning, Initial, begin
-from cudactl.stack.initial_text import initial_text
+from cudactl.stack.facts.catalogue import assemble, load_catalogue
 from cudactl.stack.refusals import StackRefused
-from cudactl.stack.specfile import parse_spec
+from cudactl.stack.spec.check import check_spec
+from cudactl.stack.spec.file import parse_spec
+from cudactl.stack.spec.initial import PURPOSES, Beginning, Initial, begin
+from cudactl.stack.spec.initial_text import initial_text
 from cudactl.stack.versions import numbers
 
 GPUS = ("H200 SXM", "V100", "B200", "GB200", "RTX 4090", "A100", "T4", "K80")

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from cudactl.contracts.errors import Exit, UsageError
 from cudactl.contracts.lock import StackLock
-from cudactl.stack.lockfile import (
+from cudactl.stack.bundle.repository import Deb
+from cudactl.stack.lock.file import (
     lock_is_current,
     parse_lock,
     read_lock,
     render_lock,
     write_lock,
 )
-from cudactl.stack.repository import Deb
-from cudactl.stack.specfile import parse_spec
+from cudactl.stack.spec.file import parse_spec
 from tests.stack.conftest import Repository
 
 TOOLKIT = Deb(name="nvidia-container-toolkit", version="1.20.0-1")

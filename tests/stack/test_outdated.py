@@ -18,9 +18,9 @@ from cudactl.contracts.errors import CudactlError, Exit
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.outdated import Outdated, StaleFinding
 from cudactl.lab.mirror import Mirror
-from cudactl.stack.catalogue import Catalogue, load_catalogue
-from cudactl.stack.lockfile import write_lock
-from cudactl.stack.outdated import END_NEAR_DAYS, EXPLANATIONS, judge_by_catalogue, last_day
+from cudactl.stack.facts.catalogue import Catalogue, load_catalogue
+from cudactl.stack.lock.file import write_lock
+from cudactl.stack.lock.outdated import END_NEAR_DAYS, EXPLANATIONS, judge_by_catalogue, last_day
 from cudactl.workflow.outdated import outdated
 from tests.stack.conftest import Locks
 from tests.stack.test_wheels import Door, Index

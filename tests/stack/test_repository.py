@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cudactl.stack.repository import (
+from cudactl.stack.bundle.repository import (
     Deb,
     RepositoryError,
     SigningKey,

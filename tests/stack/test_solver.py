@@ -12,8 +12,8 @@ from cudactl.contracts.errors import CudactlError, UsageError
 from cudactl.contracts.lock import Allowance
 from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.verdict import SpecFinding, SpecVerdict
-from cudactl.stack.check import check_spec
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
+from cudactl.stack.spec.check import check_spec
 from tests.stack.conftest import Locks, Repository
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.spec_text import render_spec
-from cudactl.stack.specfile import parse_spec
+from cudactl.stack.spec.file import parse_spec
+from cudactl.stack.spec.text import render_spec
 from tests.stack import strategies
 
 KEYS = ("os", "gpus", "driver", "driver.branch", "cuda", "cudnn", "mirror.url")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cudactl.contracts.errors import Exit, UsageError
-from cudactl.stack.specfile import LARGEST, parse_spec, read_spec, spec_hash
+from cudactl.stack.spec.file import LARGEST, parse_spec, read_spec, spec_hash
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 KEYS = ["os", "arch", "cuda", "cudnn", "driver", "packages", "gpus", "mirror", "frameworks", "x"]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.check import check_spec
-from cudactl.stack.package_names import explain_package
-from cudactl.stack.specfile import parse_spec
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.facts.package_names import explain_package
+from cudactl.stack.spec.check import check_spec
+from cudactl.stack.spec.file import parse_spec
 from tests.conftest import Cudactl
 from tests.stack.brute_force import satisfiable
 

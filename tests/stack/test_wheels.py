@@ -18,12 +18,12 @@ import pytest
 from cudactl.contracts.errors import CudactlError, Exit
 from cudactl.contracts.lock import LockedPackage, StackLock
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import load_catalogue
-from cudactl.stack.index_wheels import WheelTarget, WheelWish, wheel_closure
-from cudactl.stack.lockfile import render_lock
-from cudactl.stack.locking import lock_stack
-from cudactl.stack.wheel_files import fetch_wheels
-from cudactl.stack.wheel_source import configured_index
+from cudactl.stack.facts.catalogue import load_catalogue
+from cudactl.stack.index.wheel_files import fetch_wheels
+from cudactl.stack.index.wheel_source import configured_index
+from cudactl.stack.index.wheels import WheelTarget, WheelWish, wheel_closure
+from cudactl.stack.lock.file import render_lock
+from cudactl.stack.lock.locking import lock_stack
 
 TARGET = WheelTarget("cp311", (2, 36), "x86_64")
 ANY = "py3-none-any"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cudactl.contracts.errors import CudactlError, Exit
-from cudactl.stack.lockfile import read_lock
-from cudactl.stack.repository import Deb, SigningKey, write_deb, write_index
-from cudactl.stack.specfile import read_spec, spec_hash
+from cudactl.stack.bundle.repository import Deb, SigningKey, write_deb, write_index
+from cudactl.stack.lock.file import read_lock
+from cudactl.stack.spec.file import read_spec, spec_hash
 from cudactl.workflow.capture import Capture, Wanted, capture_host
 from cudactl.workflow.stack import lock
 from tests.recorded_host import NAME, RecordedHost

@@ -9,8 +9,8 @@ import pytest
 from cudactl.contracts.errors import CudactlError, Exit, UsageError
 from cudactl.contracts.lock import LockTarget, StackLock
 from cudactl.reach.targets import Target
-from cudactl.stack.lockfile import write_lock, write_locks
-from cudactl.stack.specfile import parse_spec, spec_hash
+from cudactl.stack.lock.file import write_lock, write_locks
+from cudactl.stack.spec.file import parse_spec, spec_hash
 from cudactl.workflow.locks import locks_for
 
 WISH = 'os: debian-12\ncuda: "13.0"\n'

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cudactl.contracts.errors import CudactlError, Exit
-from cudactl.stack.lockfile import read_lock
-from cudactl.stack.repository import Deb, SigningKey, write_deb, write_index
+from cudactl.stack.bundle.repository import Deb, SigningKey, write_deb, write_index
+from cudactl.stack.lock.file import read_lock
 from cudactl.workflow.stack import lock
 
 NAME = "nvidia-container-toolkit"

@@ -6,6 +6,7 @@ They run in this order; `expect_libraries` last, since it looks at what the othe
 from cudactl.certify.expectations.cudnn import expect_cudnn
 from cudactl.certify.expectations.driver import expect_driver
 from cudactl.certify.expectations.driver_gpu import expect_driver_gpu
+from cudactl.certify.expectations.health import expect_health
 from cudactl.certify.expectations.nvcc import expect_nvcc
 from cudactl.certify.expectations.stack import expect_libraries, expect_stack
 from cudactl.certify.expectations.tensorrt import expect_tensorrt
@@ -16,6 +17,7 @@ EVERY = (
     expect_stack,
     expect_driver,
     expect_driver_gpu,
+    expect_health,
     expect_toolkit,
     expect_toolkit_gpu,
     expect_cudnn,

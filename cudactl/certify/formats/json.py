@@ -18,7 +18,7 @@ def documents(judged: Sequence[Judged]) -> list[dict[str, Any]]:
             certificate=one.certificate,
             signed_by=one.signed_by,
             error=ErrorDocument(**one.error.as_dict()) if one.error is not None else None,
-        ).model_dump(mode="json")
+        ).model_dump()
         for one in judged
     ]
 

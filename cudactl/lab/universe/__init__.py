@@ -13,7 +13,7 @@ from typing import Literal
 from cudactl.lab.simulated.build import Libraries, native_architecture
 from cudactl.lab.universe import cudnn, driver, operations, tensorrt, toolkit, toolkit_metas
 from cudactl.lab.universe.shape import Arch, Workshop, distinct
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
 
 Pair = tuple[str, str]
 """A version, and the CUDA it is built for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cudactl.lab.simulated.build import text
 from cudactl.lab.universe.shape import Payload, Workshop, parts, script
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
 
 NINE = ("graph", "ops", "cnn", "adv", "heuristic", "engines_precompiled")
 NINE_ALL = (*NINE, "engines_runtime_compiled")

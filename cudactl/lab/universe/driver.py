@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cudactl.lab.simulated.build import text
 from cudactl.lab.universe.shape import Payload, Workshop, parts, script
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
 
 # CUDA version that each branch's libcuda brings.
 CUDA_OF_BRANCH = {580: 13000, 590: 13010, 595: 13020, 610: 13030}

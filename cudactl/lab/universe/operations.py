@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cudactl.lab.simulated.build import text
 from cudactl.lab.universe.shape import Payload, Workshop
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
 
 # The real file gives NVIDIA's repository priority 600, by its Origin and Label.
 PIN_600 = b"Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cudactl.lab.simulated.build import Libraries
-from cudactl.stack.repository import Content, Deb
+from cudactl.stack.bundle.repository import Content, Deb
 
 Arch = Literal["x86_64", "sbsa"]
 Links = dict[str, str]

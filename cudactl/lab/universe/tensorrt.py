@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from cudactl.lab.simulated.build import text
 from cudactl.lab.universe.shape import Payload, Workshop, parts
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
 
 # Package stem → library, in front of the major.
 LIBRARIES = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from cudactl.lab.simulated.build import text
 from cudactl.lab.universe.shape import Payload, Workshop, parts, script
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
 
 # Driver that a toolkit's full features need (CUDA release notes); 13.0.3's was not found: 13.0.2's.
 DRIVERS = {

@@ -10,7 +10,7 @@ import json
 from cudactl.lab.simulated.build import text
 from cudactl.lab.universe.shape import Payload, Workshop
 from cudactl.lab.universe.toolkit import DRIVERS, Release
-from cudactl.stack.repository import Deb
+from cudactl.stack.bundle.repository import Deb
 
 
 def meta_debs(release: Release, shop: Workshop) -> list[Deb]:

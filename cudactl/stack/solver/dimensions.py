@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cudactl.stack.catalogue import Catalogue
-from cudactl.stack.facts import ArchiveDriver, DriverBranch, Gpu, Torch, TorchVariant
+from cudactl.stack.facts.catalogue import Catalogue
+from cudactl.stack.facts.rows import ArchiveDriver, DriverBranch, Gpu, Torch, TorchVariant
 from cudactl.stack.versions import numbers
 
 ORDER = (

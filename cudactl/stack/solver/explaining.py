@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from cudactl.contracts.verdict import NearestSpec, SpecFact, SpecFinding
-from cudactl.stack.catalogue import Catalogue
+from cudactl.stack.facts.catalogue import Catalogue
 from cudactl.stack.refusals import listed
 from cudactl.stack.solver.constraints import REFUSALS, Rule, Said
 from cudactl.stack.solver.constraints.rule import fact

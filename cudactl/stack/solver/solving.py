@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cudactl.contracts.spec import StackSpec
-from cudactl.stack.catalogue import Catalogue
-from cudactl.stack.gpus import find_gpus
+from cudactl.stack.facts.catalogue import Catalogue
+from cudactl.stack.gpus.find import find_gpus
 from cudactl.stack.solver.constraints.driver import complete
 from cudactl.stack.solver.dimensions import ORDER, Choice, gpu_choice
 from cudactl.stack.solver.instance import Instance

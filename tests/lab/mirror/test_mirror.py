@@ -13,7 +13,7 @@ import pytest
 
 from cudactl.contracts.errors import UsageError
 from cudactl.lab.mirror import Mirror
-from cudactl.stack.repository import read_stanzas
+from cudactl.stack.bundle.repository import read_stanzas
 from tests.lab.mirror.apt import EXTERNAL, Apt
 
 

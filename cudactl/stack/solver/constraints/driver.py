@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cudactl.stack.catalogue import Catalogue
-from cudactl.stack.facts import ArchiveDriver, DriverBranch, Toolkit
+from cudactl.stack.facts.catalogue import Catalogue
+from cudactl.stack.facts.rows import ArchiveDriver, DriverBranch, Toolkit
 from cudactl.stack.solver.constraints.rule import Rule, Said, fact
 from cudactl.stack.solver.dimensions import Choice, archive_os
 from cudactl.stack.versions import numbers

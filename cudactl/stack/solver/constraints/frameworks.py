@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cudactl.stack.catalogue import Catalogue
-from cudactl.stack.facts import Gpu, Tensorflow, Torch, TorchVariant
+from cudactl.stack.facts.catalogue import Catalogue
+from cudactl.stack.facts.rows import Gpu, Tensorflow, Torch, TorchVariant
 from cudactl.stack.solver.constraints.driver import newest_cuda
 from cudactl.stack.solver.constraints.gpu import sm
 from cudactl.stack.solver.constraints.rule import Rule, Said, fact

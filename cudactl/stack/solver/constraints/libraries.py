@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cudactl.contracts.verdict import SpecFact
-from cudactl.stack.catalogue import Catalogue
-from cudactl.stack.facts import Cudnn, TensorRT, Toolkit
+from cudactl.stack.facts.catalogue import Catalogue
+from cudactl.stack.facts.rows import Cudnn, TensorRT, Toolkit
 from cudactl.stack.solver.constraints.gpu import lacking, sm
 from cudactl.stack.solver.constraints.rule import Rule, Said, fact, first_of
 from cudactl.stack.solver.dimensions import Choice

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cudactl.stack.catalogue import Catalogue
-from cudactl.stack.facts import Distribution, Toolkit
+from cudactl.stack.facts.catalogue import Catalogue
+from cudactl.stack.facts.rows import Distribution, Toolkit
 from cudactl.stack.solver.constraints.rule import Rule, Said, fact, first_of
 from cudactl.stack.solver.dimensions import Choice
 from cudactl.stack.versions import numbers

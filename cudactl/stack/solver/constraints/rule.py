@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cudactl.contracts.verdict import Severity, SpecFact
-from cudactl.stack.catalogue import Catalogue
-from cudactl.stack.facts import Row
+from cudactl.stack.facts.catalogue import Catalogue
+from cudactl.stack.facts.rows import Row
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Repositories that we write: offline bundles, and the lab's mirror."""

@@ -1,0 +1,1 @@
+"""What is known: rows, tables, overlays, their lint, and how they are refreshed."""

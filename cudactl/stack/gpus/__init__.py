@@ -1,0 +1,1 @@
+"""GPUs: found by name, listed, compared, chosen; which stacks they run."""

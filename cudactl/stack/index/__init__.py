@@ -1,0 +1,1 @@
+"""What there is: signed apt indexes and wheel indexes, fetched and verified."""

@@ -1,0 +1,321 @@
+"""The closure of a few packages inside one index: which packages, at which version, and why.
+
+Pure: index and wishes in, packages out. Dependencies are followed as apt follows them (the first
+alternative that can be satisfied, real packages before provided names); versions come from pins,
+and what the index cannot give is named as external. Versions depend on all that needs a package, so
+the walk is repeated until nothing changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cudactl.contracts.lock import Component, ExternalDependency
+from cudactl.stack.index.apt import AptIndex
+from cudactl.stack.index.packages import Package, Relation
+from cudactl.stack.refusals import StackRefused, listed
+
+MOST_WALKS = 25
+
+
+@dataclass(frozen=True)
+class AptWish:
+    """A package that is asked for by name."""
+
+    name: str
+    component: Component
+    why: str
+    """Why it is asked for, one sentence."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """The one version that a package may have."""
+
+    version: str
+    """Debian version."""
+    why: str
+    """Why this one, continuing "version …: "."""
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What decides versions besides the dependencies."""
+
+    exact: Mapping[str, Pin]
+    """Package → its version."""
+    released: str | None = None
+    """CUDA release whose packages are wanted, where their versions are not pinned."""
+
+    def oldest(self, name: str) -> bool:
+        """Return True for a part of the wanted CUDA release: the versions that its metapackages
+        ask for at least are the ones it was released with, and later ones are of later releases."""
+        if self.released is None:
+            return False
+        minor = "-".join(self.released.split(".")[:2])
+        return re.search(rf"-{minor}(-|$)", name) is not None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A package of the closure."""
+
+    package: Package
+    component: Component
+    top_level: bool
+    why: str
+    requires: tuple[str, ...]
+    """Names inside the closure, sorted."""
+
+
+@dataclass(frozen=True)
+class Closure:
+    """Everything that belongs together."""
+
+    chosen: tuple[Chosen, ...]
+    """Sorted by name."""
+    external: tuple[ExternalDependency, ...]
+    """What the distribution must bring, sorted by name."""
+
+
+@dataclass
+class _Walk:
+    """One walk over the dependencies."""
+
+    asked: dict[str, set[Relation]] = field(default_factory=lambda: defaultdict(set))
+    """Package → everything asked of its version."""
+    packages: dict[str, Package] = field(default_factory=dict)
+    component: dict[str, Component] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+    """Package → why it is here: the first that asked."""
+    requires: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    external: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    wrong: list[StackRefused] = field(default_factory=list)
+    """What no version could satisfy; it counts only if it is still so in the last walk."""
+
+
+def close(index: AptIndex, wishes: Sequence[AptWish], pins: Pins) -> Closure:
+    """Return the closure.
+
+    Raises:
+        StackRefused: STACK-PACKAGE-NOT-IN-INDEX, STACK-VERSION-NOT-IN-INDEX, STACK-CLOSURE.
+    """
+    asked: Mapping[str, set[Relation]] = {}
+    before: dict[str, Package] | None = None
+    for _ in range(MOST_WALKS):
+        walk = _walk(index, wishes, pins, asked)
+        if (walk.packages == before and walk.asked == asked) or _settled(index, pins, walk):
+            if walk.wrong:
+                raise walk.wrong[0]
+            _check_conflicts(walk)
+            return _closure(index, wishes, pins, walk)
+        asked, before = walk.asked, walk.packages
+    raise StackRefused(
+        "STACK-CLOSURE",
+        "the dependencies lead in a circle: every choice of versions asks for another one",
+        expected="packages whose versions stand together",
+        remedy="write exact versions in the spec",
+    )
+
+
+def _settled(index: AptIndex, pins: Pins, walk: _Walk) -> bool:
+    """Return True when another walk would choose the same versions, so that none is needed."""
+    wrong: list[StackRefused] = list(walk.wrong)
+    same = all(
+        _version(index, name, walk.asked[name], pins, "", wrong) == package
+        for name, package in walk.packages.items()
+    )
+    return same and not wrong
+
+
+def _walk(
+    index: AptIndex,
+    wishes: Sequence[AptWish],
+    pins: Pins,
+    asked_before: Mapping[str, set[Relation]],
+) -> _Walk:
+    walk = _Walk()
+    queue: list[str] = []
+
+    def take(name: str, component: Component, first: str) -> None:
+        if name in walk.packages:
+            return
+        asked = asked_before.get(name, set()) | walk.asked[name]
+        walk.packages[name] = _version(index, name, asked, pins, first, walk.wrong)
+        walk.component[name], walk.first[name] = component, first
+        queue.append(name)
+
+    for wish in wishes:
+        take(wish.name, wish.component, wish.why)
+    while queue:
+        name = queue.pop(0)
+        package = walk.packages[name]
+        for group in package.depends:
+            relation, target = _alternative(index, group, walk, pins)
+            if target is None:
+                lacking = _own(index, group, pins)
+                if lacking is None:
+                    walk.external[group[0].name].add(name)
+                    continue
+                there = index.versions(lacking.name)
+                pin = pins.exact.get(lacking.name)
+                wanted = f"{lacking.name} {pin.version} ({pin.why})" if pin else str(lacking)
+                walk.wrong.append(not_in_index(index, f"{wanted}, which {name} needs", there))
+                if not there:
+                    continue
+                relation, target = lacking, lacking.name
+            if target == relation.name:
+                walk.asked[target].add(relation)
+            walk.requires[name].add(target)
+            take(target, walk.component[name], f"{name} needs {relation}")
+    return walk
+
+
+def _alternative(
+    index: AptIndex, group: Sequence[Relation], walk: _Walk, pins: Pins
+) -> tuple[Relation, str | None]:
+    """Return the alternative to take and the package that satisfies it, if the index has one."""
+    for relation in group:
+        here = walk.packages.get(relation.name)
+        if here is not None and relation.admits(here.version):
+            return relation, here.name
+    for relation in group:
+        pin = pins.exact.get(relation.name)
+        for package in index.versions(relation.name):
+            if relation.admits(package.version) and _meant(package, pin):
+                return relation, relation.name
+        provider = _provider(index, relation, walk, pins)
+        if provider is not None:
+            return relation, provider
+    return group[0], None
+
+
+def _own(index: AptIndex, group: Sequence[Relation], pins: Pins) -> Relation | None:
+    """Return the alternative that only this index could satisfy: no distribution has it."""
+    for relation in group:
+        name = relation.name
+        if name in index.paragraphs or name in pins.exact or pins.oldest(name):
+            return relation
+    return None
+
+
+def _provider(index: AptIndex, relation: Relation, walk: _Walk, pins: Pins) -> str | None:
+    """Return the package that provides a name: one that is here already, or the first by name."""
+    names = []
+    for package in index.providers.get(relation.name, ()):
+        if _meant(package, pins.exact.get(package.name)) and _provides(package, relation):
+            names.append(package.name)
+    here = [name for name in names if name in walk.packages]
+    return next(iter(here or sorted(names)), None)
+
+
+def _meant(package: Package, pin: Pin | None) -> bool:
+    return pin is None or pin.version == package.version
+
+
+def _provides(package: Package, relation: Relation) -> bool:
+    return any(
+        provided.name == relation.name
+        and (not relation.operator or (provided.version and relation.admits(provided.version)))
+        for provided in package.provides
+    )
+
+
+def _version(
+    index: AptIndex,
+    name: str,
+    asked: set[Relation],
+    pins: Pins,
+    first: str,
+    wrong: list[StackRefused],
+) -> Package:
+    """Return the version of a package that the pins mean and everything asked of it admits."""
+    versions = index.versions(name)
+    if not versions:
+        raise StackRefused(
+            "STACK-PACKAGE-NOT-IN-INDEX",
+            f"{index.source.title} has no package {name} ({first})",
+            expected="the package under the name that NVIDIA's repositories use",
+            remedy="check os and arch in the spec, or synchronise the mirror again",
+        )
+    pin = pins.exact.get(name)
+    if pin is not None:
+        pinned = [p for p in versions if p.version == pin.version]
+        if not pinned:
+            wrong.append(not_in_index(index, f"{name} {pin.version} ({pin.why})", versions))
+        versions = pinned or versions
+    fitting = [p for p in versions if all(relation.admits(p.version) for relation in asked)]
+    if not fitting:
+        wanted = ", ".join(sorted(str(relation) for relation in asked))
+        wrong.append(
+            StackRefused(
+                "STACK-CLOSURE",
+                f"no version of {name} satisfies all that needs it: {wanted}",
+                expected=f"one of {listed(p.version for p in versions)}",
+                remedy="choose other versions in the spec",
+            )
+        )
+        fitting = versions
+    bounded = any(relation.operator in (">=", "=", ">>") for relation in asked)
+    return fitting[-1] if bounded and pins.oldest(name) else fitting[0]
+
+
+def not_in_index(index: AptIndex, wanted: str, versions: Sequence[Package]) -> StackRefused:
+    """Return the refusal of a version that the index does not have."""
+    return StackRefused(
+        "STACK-VERSION-NOT-IN-INDEX",
+        f"{index.source.title} has no {wanted}",
+        expected=f"it has {listed(p.version for p in versions)}",
+        remedy="choose a version whose packages are all there, or another repository",
+    )
+
+
+def _check_conflicts(walk: _Walk) -> None:
+    for package in walk.packages.values():
+        for relation in package.conflicts:
+            for other in walk.packages.values():
+                if other.name == package.name:
+                    continue
+                named = other.name == relation.name and relation.admits(other.version)
+                if named or _provides(other, relation):
+                    raise StackRefused(
+                        "STACK-CLOSURE",
+                        f"{package.name} {package.version} cannot be installed beside "
+                        f"{other.name} {other.version} (it conflicts with {relation})",
+                        expected="packages that stand together",
+                        remedy="choose other versions in the spec",
+                    )
+
+
+def _closure(index: AptIndex, wishes: Sequence[AptWish], pins: Pins, walk: _Walk) -> Closure:
+    named = {wish.name for wish in wishes}
+    chosen = tuple(
+        Chosen(
+            package=package,
+            component=walk.component[name],
+            top_level=name in named,
+            why=f"{walk.first[name]}; {package.version}: {_reason(index, package, pins, walk)}",
+            requires=tuple(sorted(walk.requires[name] - {name})),
+        )
+        for name, package in sorted(walk.packages.items())
+    )
+    external = tuple(
+        ExternalDependency(name=name, needed_by=sorted(by))
+        for name, by in sorted(walk.external.items())
+    )
+    return Closure(chosen, external)
+
+
+def _reason(index: AptIndex, package: Package, pins: Pins, walk: _Walk) -> str:
+    pin = pins.exact.get(package.name)
+    if pin is not None:
+        return pin.why
+    if len(index.versions(package.name)) == 1:
+        return "the only version in the index"
+    needs = walk.asked.get(package.name, set())
+    if pins.oldest(package.name) and any(relation.operator for relation in needs):
+        return f"what the packages of CUDA {pins.released} ask for at least"
+    return "the newest in the index" + (" that satisfies all that needs it" if needs else "")

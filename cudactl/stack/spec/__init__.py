@@ -1,0 +1,1 @@
+"""The wish: read, written, judged by what is known."""
