@@ -60,6 +60,10 @@ class Exam:
         found = self.signs.get(name)
         return found if isinstance(found, dict) else {}
 
+    def read(self, name: str) -> bool:
+        """Return whether a group of signs was read: only then does absence mean something."""
+        return bool(self.sign(name))
+
     def value(self, check: str, key: str) -> Any:  # noqa: ANN401 - whatever was measured
         """Return what a leg measured, or None."""
         return self._values.get(check, {}).get(key)
@@ -99,7 +103,8 @@ class Exam:
     @property
     def own_kernel(self) -> bool:
         """The machine has a GPU and a kernel of its own, so that a module belongs on it."""
-        return bool(self.gpus) and not self.in_container and not self.wsl
+        own = bool(self.gpus) and not self.in_container and not self.wsl
+        return own and self.read("modules")
 
     @property
     def loaded_modules(self) -> List[str]:

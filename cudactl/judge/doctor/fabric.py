@@ -18,7 +18,7 @@ def _managers(exam: Exam) -> Dict[str, str]:
 def _wanted(exam: Exam) -> bool:
     """NVSwitches are there, or CUDA waits for a fabric."""
     switches = exam.sign("device").get("nvswitches") or 0
-    own = bool(exam.loaded) and not exam.in_container
+    own = bool(exam.loaded) and not exam.in_container and exam.read("processes")
     return own and (switches > 0 or exam.init_code == NOT_READY)
 
 

@@ -192,6 +192,7 @@ def shadowed(exam: Exam) -> Optional[Seen]:
     "wheel. "
     "LD_LIBRARY_PATH is looked into first, so half of the set comes from elsewhere: "
     "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH, or a crash.",
+    RISK,
     explains=("DOCTOR-SHADOWED",),
     needs="to be run with the environment of the programs that fail",
 )

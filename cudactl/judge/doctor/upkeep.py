@@ -17,7 +17,7 @@ from .registry import POSSIBLE, RISK, Seen, finding
     RISK,
 )
 def persistence(exam: Exam) -> Optional[Seen]:
-    if not exam.loaded or not exam.own_kernel or not exam.models:
+    if not exam.loaded or not exam.own_kernel or not exam.models or not exam.read("processes"):
         return None
     if any("GeForce" in model for model in exam.models):
         return None

@@ -206,7 +206,7 @@ def version_mismatch(exam: Exam) -> Optional[Seen]:
     explains=ANSWERS,
 )
 def driver_libraries(exam: Exam) -> Optional[Seen]:
-    if not exam.loaded or exam.wsl:
+    if not exam.loaded or exam.wsl or not exam.read("loader"):
         return None
     missing = [n for n in ("libcuda.so.1", "libnvidia-ml.so.1") if exam.first(n) is None]
     if not missing:

@@ -123,7 +123,10 @@ def cdi(root: Root, path: str) -> Dict[str, Any]:
 
 
 def _all(text: str, key: str) -> List[str]:
-    pattern = r"(?m)^[\s-]*\"?%s\"?\s*:\s*[\"']?([^\"'\n,#]+?)[\"']?\s*,?\s*$" % re.escape(key)
+    pattern = (
+        r"(?m)^[ \t-]*\"?%s\"?[ \t]*:[ \t]*[\"']?([^\"'\n,#]+?)[\"']?[ \t]*,?[ \t]*$"
+        % re.escape(key)
+    )
     found = re.findall(pattern, text)
     if not found and text.lstrip().startswith("{"):  # JSON on one line
         found = re.findall(r"\"%s\"\s*:\s*\"([^\"]+)\"" % re.escape(key), text)

@@ -1,0 +1,144 @@
+"""doctor names the cause, first, and says nothing of a healthy machine."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cudactl.judge import JudgeError
+from cudactl.judge.doctor import diagnose, exit_code, explain
+from cudactl.judge.doctor.layers import FINDINGS
+from tests.judge.doctor.machines import examine, healthy
+from tests.judge.doctor.reds import RED, Red
+
+CODES = [one.code for one in FINDINGS]
+
+
+def diagnosis_of(red: Red, folder: Path) -> dict[str, Any]:
+    tree = red.base()
+    red.change(tree)
+    document = examine(tree, folder)
+    red.then(document)
+    return diagnose(document)
+
+
+def test_a_healthy_machine_has_nothing_said_of_it(tmp_path: Path) -> None:
+    found = diagnose(examine(healthy(), tmp_path))
+    assert found["findings"] == []
+    assert found["verdict"] == "ok"
+    assert found["unread"] == []
+    assert exit_code(found, strict=True) == 0
+    assert "driver 580.95.05 loaded" in found["looked_at"]
+
+
+def test_a_machine_without_a_gpu_has_nothing_said_of_it(tmp_path: Path) -> None:
+    tree = {"/etc/os-release": 'ID=debian\nVERSION_ID="12"\n', "/dev/kmsg": ""}
+    found = diagnose(examine(tree, tmp_path))
+    assert found["findings"] == []
+    assert "0 NVIDIA GPUs on the PCI bus, no NVIDIA driver" in found["looked_at"]
+
+
+@pytest.mark.parametrize("red", RED, ids=str)
+def test_the_cause_is_the_first_thing_said(red: Red, tmp_path: Path) -> None:
+    found = diagnosis_of(red, tmp_path)
+    codes = [one["code"] for one in found["findings"]]
+    assert codes[:1] == [red.code], found["findings"]
+    first = found["findings"][0]
+    assert red.says in " | ".join(first["seen"])
+    assert first["severity"] == red.severity
+    assert set(codes[1:]) <= set(red.also), codes
+    assert {one["code"] for one in first["explains"]} >= set(red.explains)
+    assert exit_code(found) == (3 if red.severity == "broken" else 0)
+    assert exit_code(found, strict=True) == (3 if red.severity == "broken" else 5)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_finding_has_a_red_fixture(code: str) -> None:
+    assert any(red.code == code for red in RED)
+
+
+@pytest.mark.parametrize("red", RED, ids=str)
+def test_what_is_said_is_fit_to_be_read_and_done(red: Red, tmp_path: Path) -> None:
+    for one in diagnosis_of(red, tmp_path)["findings"]:
+        for key in ("seen", "where", "remedy"):
+            assert one[key]
+            assert all(one[key])
+        assert one["confidence"] in ("certain", "likely", "possible")
+        text = " ".join(one["seen"] + one["remedy"])
+        assert not re.search(r"None|%[sd]", text), text
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_is_explained(code: str) -> None:
+    told = explain(code.lower())
+    assert told is not None
+    assert re.match(r"^DOCTOR-[A-Z-]+$", code)
+    assert len(told["explanation"]) > 60
+    assert len(told["cause"]) <= 110
+    assert not told["cause"].endswith(".")
+
+
+def test_an_unknown_code_is_not_explained() -> None:
+    assert explain("DOCTOR-NO-SUCH") is None
+
+
+def test_findings_explain_only_findings_and_never_in_a_circle() -> None:
+    after = {one.code: set(one.explains) for one in FINDINGS}
+    assert {code for codes in after.values() for code in codes} <= set(after)
+
+    def reaches(code: str, seen: frozenset[str]) -> None:
+        assert code not in seen, f"{code} explains itself by way of {sorted(seen)}"
+        for follower in after[code]:
+            reaches(follower, seen | {code})
+
+    for code in after:
+        reaches(code, frozenset())
+
+
+def test_signs_that_cannot_be_read_do_not_hide_the_others(tmp_path: Path) -> None:
+    document = examine(healthy(), tmp_path)
+    document["signs"]["loader"] = {"found": "rubbish"}
+    document["signs"]["log"]["lines"] = ["NVRM: Xid (PCI:0000:17:00): 79, GPU has fallen off"]
+    found = diagnose(document)
+    assert found["findings"][0]["code"] == "DOCTOR-GPU-OFF-BUS"
+    assert any("cannot be read" in one["why"] for one in found["unread"])
+
+
+@pytest.mark.parametrize(
+    "part",
+    sorted(
+        (
+            "boot",
+            "modules",
+            "device",
+            "nodes",
+            "log",
+            "loader",
+            "packaging",
+            "processes",
+            "clock",
+            "containers",
+        )
+    ),
+)
+def test_a_corner_that_was_not_read_is_no_finding(part: str, tmp_path: Path) -> None:
+    document = examine(healthy(), tmp_path)
+    document["signs"][part] = None
+    assert diagnose(document)["findings"] == []
+
+
+@pytest.mark.parametrize("wrong", [{}, {"schema_version": 2}, {"schema_version": 1}, [], None])
+def test_what_is_no_examination_is_refused(wrong: Any) -> None:
+    with pytest.raises(JudgeError):
+        diagnose(wrong)
+
+
+def test_a_diagnosis_changes_nothing_of_its_evidence(tmp_path: Path) -> None:
+    document = examine(healthy(), tmp_path)
+    before = copy.deepcopy(document)
+    diagnose(document)
+    assert document == before
