@@ -21,6 +21,7 @@ COLORS = {
 }
 LEVEL_COLORS = {"linkage": "green", "simulated": "magenta", "none": "red"}
 MAX_WIDTH = 110
+GPU_DIGITS = 12  # "GPU-" and as many digits as tell a host's GPUs apart
 
 
 def certificate_table(certificate: Certificate) -> str:
@@ -43,10 +44,12 @@ def certificate_table(certificate: Certificate) -> str:
     ]
     for allowed in certificate.allowed:
         lines.append(_plain(f"  allowed  {allowed.get('code')}: {allowed.get('reason')}"))
+    lines += [_plain(f"  reached  {text}") for text in _reached(certificate)]
     lines.append("")
+    several = len({v.gpu for v in certificate.verdicts} - {None}) > 1
     room = max((len(v.check) for v in certificate.verdicts), default=0)
     for one in certificate.verdicts:
-        lines += _verdict(one, room, width)
+        lines += _verdict(one, room, width, several=several)
     lines.append("")
     lines.append(
         f"  {_counts(certificate)}; {len(certificate.libraries)} vendor libraries loaded and hashed"
@@ -59,11 +62,12 @@ def certificate_table(certificate: Certificate) -> str:
     return "\n".join(lines)
 
 
-def _verdict(one: Verdict, room: int, width: int) -> list[str]:
+def _verdict(one: Verdict, room: int, width: int, *, several: bool) -> list[str]:
     status = click.style(f"{one.status:<5}", fg=COLORS[one.status])
     head = f"  {status} {_plain(one.check):<{room}}  "
     indent = " " * (2 + 5 + 1 + room + 2)
-    text = one.measured or "-"
+    text = f"{one.gpu[:GPU_DIGITS]}: " if several and one.gpu else ""
+    text += one.measured or "-"
     if one.status not in ("PASS", "SKIP") and one.expected:
         text += f" (expected {one.expected})"
     text += f": {one.reason}" if one.reason else ""
@@ -71,6 +75,22 @@ def _verdict(one: Verdict, room: int, width: int) -> list[str]:
         ""
     ]
     return [head + wrapped[0], *(indent + line for line in wrapped[1:])]
+
+
+def _reached(certificate: Certificate) -> list[str]:
+    """Return, by GPU, how much of it was reached."""
+    found = []
+    for gpu, reached in certificate.coverage.items():
+        one = reached if isinstance(reached, dict) else {}
+        parts = []
+        if "sms_visited" in one:
+            parts.append(f"{one['sms_visited']} of {one.get('sm_count', '?')} SMs")
+        if "checked_bytes" in one and one.get("total_bytes"):
+            share = 100 * one["checked_bytes"] / one["total_bytes"]
+            parts.append(f"{share:.0f} % of its memory")
+        if parts:
+            found.append(f"{gpu}: {', '.join(parts)}")
+    return found
 
 
 def _plain(text: str) -> str:
