@@ -66,6 +66,8 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
         results = _gathered(jobs)
     gpus = tested_gpus(Root(), request, state)
     on_devices = [name for name in LEGS if name in legs and legs[name].get("device")]
+    # Health comes last: its counters tell what the other legs' loads did to the GPU.
+    on_devices.sort(key=lambda name: name == "health")
     if gpus and on_devices:
         with concurrent.futures.ThreadPoolExecutor(len(gpus)) as pool:
             parts = [pool.submit(_on_gpu, gpu, on_devices, legs, str(world)) for gpu in gpus]

@@ -72,25 +72,21 @@ def _ecc_totals(gpu: Gpu) -> None:
             gpu.number(kind + when, "nvmlDeviceGetTotalEccErrors", error, counter)
 
 
-def remapped_rows(gpu: Gpu) -> None:
-    """Rows of memory that were replaced (Ampere and later)."""
+def memory_repair(gpu: Gpu) -> None:
+    """Rows of memory that were replaced (from Ampere on), pages that were retired (before)."""
     keys = ("correctable", "uncorrectable", "pending", "failure")
     gpu.number(keys, "nvmlDeviceGetRemappedRows")
     members = {"banks_" + name: name for name in ("max", "high", "partial", "low", "none")}
     gpu.structure("nvmlDeviceGetRowRemapperHistogram", nvml.Histogram, members)
-
-
-def retired_pages(gpu: Gpu) -> None:
-    """Pages of memory that were taken out of use (before Ampere)."""
     for key, cause in (
-        ("single_bit", nvml.RETIRED_FOR_SINGLE_BITS),
-        ("double_bit", nvml.RETIRED_FOR_DOUBLE_BITS),
+        ("retired_single", nvml.RETIRED_FOR_SINGLE_BITS),
+        ("retired_double", nvml.RETIRED_FOR_DOUBLE_BITS),
     ):
         count = ctypes.c_uint(0)
         code = gpu.call("nvmlDeviceGetRetiredPages", cause, ctypes.byref(count), None)
         # Without room for the addresses it says how many there are, and that room is missing.
         gpu.keep(key, 0 if code == nvml.INSUFFICIENT_SIZE else code, count.value)
-    gpu.number("pending", "nvmlDeviceGetRetiredPagesPendingStatus")
+    gpu.number("retired_pending", "nvmlDeviceGetRetiredPagesPendingStatus")
 
 
 def repair(gpu: Gpu) -> None:

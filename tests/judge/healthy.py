@@ -320,9 +320,7 @@ def add_leg(
 
 
 def _policy(lock: StackLock, tier: Tier = "smoke") -> dict[str, Any]:
-    policy = compile_policy(
-        lock, tier=tier, references=gpu_references(), xids=xid_meanings()
-    )
+    policy = compile_policy(lock, tier=tier, references=gpu_references(), xids=xid_meanings())
     document: dict[str, Any] = policy.model_dump(mode="json")
     return document
 

@@ -4,16 +4,39 @@ A check is declared with its id, its leg, its title and the measured keys it can
 is a pure function of context, measured values and expectation; only a measured value passes.
 """
 
-from . import cudnn, driver, driver_gpu, health, legs, nvcc, stack, tensorrt, toolkit, toolkit_gpu
+from . import (
+    cudnn,
+    cudnn_gpu,
+    driver,
+    driver_gpu,
+    health,
+    health_gpu,
+    health_links,
+    health_log,
+    health_memory,
+    health_running,
+    legs,
+    nvcc,
+    stack,
+    tensorrt,
+    toolkit,
+    toolkit_gpu,
+)
 from .registry import CHECKS, Check
 
 __all__ = [
     "CHECKS",
     "Check",
     "cudnn",
+    "cudnn_gpu",
     "driver",
     "driver_gpu",
     "health",
+    "health_gpu",
+    "health_links",
+    "health_log",
+    "health_memory",
+    "health_running",
     "legs",
     "nvcc",
     "stack",

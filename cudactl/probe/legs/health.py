@@ -20,13 +20,16 @@ MOST_GPUS = 64
 
 
 def measure(request: Values, emit: Emit) -> None:
-    """Measure health.nvml, and as asked health.gpus, health.xids, health.services, health.stale."""
+    """Measure health.nvml, and what else of this machine the request asks for."""
     wanted = libraries(request).get("nvml")
     if wanted is not None:
         _nvml(Nvml(*wanted), request, emit)
     root = Root()
     if request.get("kernel_log"):
-        emit("health.xids", kernel_log(root), None)
+        found = kernel_log(root)
+        signs = {key: found.get(key) for key in ("readable", "source", "tried", "signs")}
+        emit("health.xids", found, None)
+        emit("health.driver_log", signs, None)
     if request.get("services"):
         emit("health.services", services(root), None)
     if request.get("stale"):
