@@ -36,8 +36,8 @@ FLOORS: tuple[Floor, ...] = (
     Floor(
         "toolkit.speed.bf16",
         0.55,
-        "research: the best matmuls that ml-engineering found (MAMF) reach 0.73 (GB200) to 0.87 (A100"
-        " SXM) of the data sheet; four fifths of the least are 0.58",
+        "research: the best matmuls that ml-engineering found (MAMF) reach 0.73 (GB200) to 0.87"
+        " (A100 SXM) of the data sheet; four fifths of the least are 0.58",
     ),
     Floor(
         "toolkit.speed.fp16",
@@ -47,8 +47,8 @@ FLOORS: tuple[Floor, ...] = (
     Floor(
         "toolkit.speed.fp8",
         0.50,
-        "research: the only MAMF figure is 0.71 (H100); four fifths of it are 0.57, and a little less"
-        " for the GPUs of which none is known",
+        "research: the only MAMF figure is 0.71 (H100); four fifths of it are 0.57, and a little"
+        " less for the GPUs of which none is known",
     ),
     Floor(
         "toolkit.speed.tf32",

@@ -4,6 +4,7 @@ They run in this order; `expect_libraries` last, since it looks at what the othe
 """
 
 from cudactl.certify.expectations.cudnn import expect_cudnn
+from cudactl.certify.expectations.cudnn_gpu import expect_cudnn_gpu
 from cudactl.certify.expectations.driver import expect_driver
 from cudactl.certify.expectations.driver_gpu import expect_driver_gpu
 from cudactl.certify.expectations.health import expect_health
@@ -21,6 +22,7 @@ EVERY = (
     expect_toolkit,
     expect_toolkit_gpu,
     expect_cudnn,
+    expect_cudnn_gpu,
     expect_tensorrt,
     expect_nvcc,
     expect_libraries,

@@ -9,7 +9,7 @@ from .registry import Decide, Values, check, failed, passed, unmeasured
 
 LEGS = ("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc")
 """Legs with a machine part."""
-DEVICE_LEGS: "Tuple[str, ...]" = ("driver", "health", "toolkit")
+DEVICE_LEGS: "Tuple[str, ...]" = ("driver", "health", "toolkit", "cudnn")
 """Legs with a part on each GPU."""
 
 
