@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cudactl.provision.run import Progress
 
 CLEAR = "\r\x1b[K"
+ANSIBLES_OWN = "Validating arguments"  # its check of a role's variables, which takes no time
 
 
 class ProgressLines:
@@ -42,6 +43,8 @@ class ProgressLines:
     def __call__(self, progress: Progress) -> None:
         """Take one event."""
         if progress.status == "started":
+            if progress.task.startswith(ANSIBLES_OWN):
+                return
             self._running[progress.host] = progress.task
         else:
             self._running.pop(progress.host, None)
