@@ -1,4 +1,4 @@
-"""The zipapp's front door: one verb, one JSON document on standard output."""
+"""The zipapp's front door: one verb, one JSON document on standard output (doctor: text)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fail(code: str, found: str, remedy: str = "", status: int = 2) -> None:
 
 
 def main(argv: "List[str] | None" = None) -> None:
-    """Run a verb: state, measure, leg (measure's own), judge or gate."""
+    """Run a verb: state, measure, leg (measure's own), judge, gate or doctor."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     root = "/"
     if "--root" in arguments:
@@ -139,4 +139,96 @@ def gate(arguments: List[str], root: str) -> None:
     sys.exit(NAGIOS[code] if style.endswith("nagios") else code)
 
 
-VERBS = {"state": state, "measure": measure, "leg": leg, "judge": judge, "gate": gate}
+def doctor(arguments: List[str], root: str) -> None:
+    """Say what is wrong here and what to do; changes nothing."""
+    from cudactl.judge.doctor import diagnose, exit_code, explain
+    from cudactl.judge.doctor.show import diagnosis_text, explanation_text
+    from cudactl.probe.examination import examination
+    from cudactl.probe.files import Root
+
+    asked = _doctor_options(arguments)
+    if asked["--explain"] is not None:
+        told = explain(str(asked["--explain"]))
+        if told is None:
+            fail(
+                "DOCTOR-CODE", "no such finding: %s" % asked["--explain"], "doctor names its codes"
+            )
+            return
+        sys.stdout.write(explanation_text(told) + "\n")
+        return
+    document = examination(Root(root))
+    if asked["--evidence"]:
+        answer: Dict[str, Any] = {"examination": document}
+        if asked["--with-bundle"]:
+            import base64
+
+            data = _bundle(document, diagnose(document), root, bool(asked["--keep-host-name"]))
+            answer["bundle"] = base64.b64encode(data).decode()
+        say(answer)
+        return
+    diagnosis = diagnose(document)
+    if asked["--bundle"] is not None:
+        data = _bundle(document, diagnosis, root, bool(asked["--keep-host-name"]))
+        try:
+            # Evidence is for whoever collected it, and never written over.
+            handle = os.open(str(asked["--bundle"]), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as sink:
+                sink.write(data)
+        except OSError as error:
+            fail("DOCTOR-BUNDLE", "%s: %s" % (asked["--bundle"], error.strerror), "a new file")
+        sys.stderr.write("%s: %d bytes; read it first\n" % (asked["--bundle"], len(data)))
+    if asked["--json"]:
+        say(diagnosis)
+    else:
+        sys.stdout.write(diagnosis_text(str(diagnosis["hostname"]), diagnosis) + "\n")
+    sys.exit(exit_code(diagnosis, bool(asked["--strict"])))
+
+
+DOCTOR_FLAGS = ("--json", "--strict", "--evidence", "--with-bundle", "--keep-host-name")
+DOCTOR_VALUES = ("--explain", "--bundle")
+
+
+def _doctor_options(arguments: List[str]) -> "Dict[str, str | bool | None]":
+    found: "Dict[str, str | bool | None]" = dict.fromkeys(DOCTOR_FLAGS, False)
+    found.update(dict.fromkeys(DOCTOR_VALUES))
+    left = [part for word in arguments for part in _split(word)]
+    while left:
+        word = left.pop(0)
+        if word in DOCTOR_FLAGS:
+            found[word] = True
+        elif word in DOCTOR_VALUES and left:
+            found[word] = left.pop(0)
+        else:
+            usage = "doctor [--json] [--strict] [--explain CODE] [--bundle FILE [--keep-host-name]]"
+            fail("DOCTOR-CALL", "doctor does not know %r" % word, usage)
+    return found
+
+
+def _split(word: str) -> List[str]:
+    return word.split("=", 1) if word.startswith("--") else [word]
+
+
+def _bundle(document: Dict[str, Any], diagnosis: Dict[str, Any], root: str, keep: bool) -> bytes:
+    from cudactl.judge.doctor.show import diagnosis_text
+    from cudactl.probe.bundle import bundle
+    from cudactl.probe.files import Root
+    from cudactl.probe.signs.log import whole
+
+    tree = Root(root)
+    name = str(diagnosis["hostname"])
+    texts = {"doctor.txt": diagnosis_text(name, diagnosis) + "\n"}
+    source, text = whole(tree)
+    if source is not None:
+        texts["kernel-log.txt"] = "# from %s\n%s" % (source, text)
+    documents = {"examination": document, "diagnosis": diagnosis}
+    return bundle(tree, documents, texts, name, keep)
+
+
+VERBS = {
+    "state": state,
+    "measure": measure,
+    "leg": leg,
+    "judge": judge,
+    "gate": gate,
+    "doctor": doctor,
+}

@@ -144,8 +144,9 @@ def cdi_stale(exam: Exam) -> Optional[Seen]:
         wrong = [v for v in versions if v != exam.loaded]
         if wrong or missing:
             seen = [
-                "%s is for driver %s, loaded is %s" % (one["path"], wrong[0], exam.loaded)
-            ] * bool(wrong)
+                "%s is for driver %s, loaded is %s" % (one["path"], version, exam.loaded)
+                for version in wrong[:1]
+            ]
             seen += ["%s names %s, which is not there" % (one["path"], p) for p in missing[:3]]
             return Seen(
                 seen,

@@ -87,10 +87,17 @@ def _looked_at(exam: Exam) -> str:
 
 
 def exit_code(diagnosis: Dict[str, Any], strict: bool = False) -> int:
-    """Return 0 (nothing, or only risks), 3 (something is broken), 5 (risks, under strict)."""
+    """Return 3 where something is broken, otherwise 0.
+
+    Under strict, 4 where a corner could not be looked at, 5 where there are risks.
+    """
     if diagnosis["verdict"] == BROKEN:
         return 3
-    return 5 if strict and diagnosis["verdict"] != "ok" else 0
+    if not strict:
+        return 0
+    if diagnosis["unread"]:
+        return 4
+    return 5 if diagnosis["findings"] else 0
 
 
 def explain(code: str) -> Optional[Dict[str, Any]]:

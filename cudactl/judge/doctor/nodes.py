@@ -20,7 +20,7 @@ def _files(exam: Exam) -> List[Dict[str, Any]]:
     "the module is loaded, and its device files are missing",
     "/dev/nvidiactl and /dev/nvidia0… are made by nvidia-modprobe or udev. Without them nothing "
     "reaches the GPU; in a container they were not handed in.",
-    explains=(*ANSWERS, "DOCTOR-UVM-NODE"),
+    explains=(*ANSWERS, "DOCTOR-UVM-NODE", "DOCTOR-CDI-STALE"),
 )
 def device_nodes(exam: Exam) -> Optional[Seen]:
     if not exam.loaded or not exam.gpus or exam.wsl:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..files import Root
 from . import ROOT_OR_ADM, Unread
@@ -26,15 +26,28 @@ FILES = ("/var/log/kern.log", "/var/log/syslog", "/var/log/messages", "/var/log/
 
 def kernel_log(root: Root, unread: Unread) -> Dict[str, Any]:
     """Return {"source", "lines"}; source is None where no log could be read."""
-    for source, text in (("/dev/kmsg", _kmsg(root)), ("journalctl -k", _journal(root))):
+    source, text = whole(root)
+    if source is None:
+        why = "/dev/kmsg may not be read"
+        unread.append({"what": "kernel log", "needs": ROOT_OR_ADM, "why": why})
+    return {"source": source, "lines": chosen(text)}
+
+
+def whole(root: Root) -> Tuple[Optional[str], str]:
+    """Return where the kernel log could be read, and all of it."""
+    readers: List[Tuple[str, Callable[[], Optional[str]]]] = [
+        ("/dev/kmsg", lambda: _kmsg(root)),
+        ("journalctl -k", lambda: _journal(root)),
+    ]
+    for source, read in readers:
+        text = read()
         if text is not None:
-            return {"source": source, "lines": chosen(text)}
+            return source, text
     for path in FILES:
         text = _end_of(root, path)
         if text is not None:
-            return {"source": path, "lines": chosen(text)}
-    unread.append({"what": "kernel log", "needs": ROOT_OR_ADM, "why": "/dev/kmsg may not be read"})
-    return {"source": None, "lines": []}
+            return path, text
+    return None, ""
 
 
 def chosen(text: str) -> List[str]:

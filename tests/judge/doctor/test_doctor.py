@@ -47,6 +47,7 @@ def test_the_cause_is_the_first_thing_said(red: Red, tmp_path: Path) -> None:
     found = diagnosis_of(red, tmp_path)
     codes = [one["code"] for one in found["findings"]]
     assert codes[:1] == [red.code], found["findings"]
+    assert not [one for one in found["unread"] if "cannot be read" in one["why"]]
     first = found["findings"][0]
     assert red.says in " | ".join(first["seen"])
     assert first["severity"] == red.severity
