@@ -50,21 +50,21 @@ static void write_value(int type, void *data, size_t i, double value) {
   }
 }
 
-/* Faults PREFIX.flip_bit, .nan, .zeros, .transposed, .stale, .nothing, .ulp, .short (one term is
+/* Faults PREFIX.flip_bit, .nan, .zeros, .transposed, .stale (the last of that size), .nothing, .ulp, .short (one term is
    left out), .large_flip (only where K is at least its strength), .flaky (from that call on);
    each also as PREFIX.NAME.KIND. */
 static void product(const char *prefix, const char *kind, int operand, int out, long m, long n,
                     long k, const void *a, const void *b, void *d) {
-  static char *stale;
-  static size_t stale_bytes;
+  static struct { char *data; size_t bytes; } before[16], *stale = before;
   static long calls;
   size_t bytes = (size_t)m * n * width_of(out), middle = (size_t)m * n / 2 + m / 3;
   char name[64];
 #define WRONG(what) (snprintf(name, sizeof name, "%s." what, prefix), fault_of(name, kind))
   calls++;
   if (WRONG("nothing")) return;
-  if (WRONG("stale") && stale && stale_bytes == bytes) {
-    memcpy(d, stale, bytes);
+  for (stale = before; stale < before + 15 && stale->data && stale->bytes != bytes;) stale++;
+  if (WRONG("stale") && stale->data && stale->bytes == bytes) {
+    memcpy(d, stale->data, bytes);
     return;
   }
   double *x = malloc(sizeof(double) * m * k), *y = malloc(sizeof(double) * n * k);
@@ -87,8 +87,8 @@ static void product(const char *prefix, const char *kind, int operand, int out, 
   if (WRONG("flip_bit") || (large && k >= large) || (flaky && calls >= flaky && calls % 2))
     ((unsigned char *)d)[middle * width_of(out) + width_of(out) - 1] ^= 1;
   if (WRONG("ulp")) ((unsigned char *)d)[middle * width_of(out)] ^= 1;
-  stale = realloc(stale, bytes);
-  stale_bytes = bytes;
-  memcpy(stale, d, bytes);
+  stale->data = realloc(stale->data, bytes);
+  stale->bytes = bytes;
+  memcpy(stale->data, d, bytes);
 }
 #endif
