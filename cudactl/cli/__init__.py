@@ -17,6 +17,7 @@ from cudactl import __version__
 
 # name → (module, attribute, help line); the order is the order of DESIGN.md section 9.
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "doctor": ("cudactl.cli.doctor", "doctor", "What is wrong here and what to do."),
     "stack": ("cudactl.cli.stack", "stack", "Write down which stack you want, and lock it."),
     "plan": ("cudactl.cli.plan", "plan", "Show what would change on a host. Changes nothing."),
     "provision": ("cudactl.cli.provision", "provision", "Bring hosts to their lock."),
