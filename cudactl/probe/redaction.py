@@ -95,6 +95,8 @@ class Redaction:
     def _address(self, value: str) -> str:
         if value in HARMLESS or value in self._versions:
             return value
+        if "::" in value and not any(char.isdigit() for char in value):
+            return value  # C++ writes so, too
         if "." in value and any(int(part) > 255 for part in value.split(".")):
             return value
         return self._as("ADDRESS", value)
