@@ -24,7 +24,7 @@ class CompiledCatalogue(BuildHookInterface):
             return
         package = Path(self.root) / "cudactl"
         # By its path: cudactl itself is not installed while it is built, nor is what it needs.
-        spec = importlib.util.spec_from_file_location("shipped", package / "stack/shipped.py")
+        spec = importlib.util.spec_from_file_location("shipped", package / "stack/facts/shipped.py")
         assert spec is not None
         assert spec.loader is not None
         shipped = importlib.util.module_from_spec(spec)

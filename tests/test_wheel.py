@@ -5,31 +5,50 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 
+from tests.probe.conftest import interpreters
+
 ROOT = Path(__file__).parent.parent
 
 
+EVERY_MODULE = """\
+import importlib, pkgutil, cudactl
+for module in pkgutil.walk_packages(cudactl.__path__, "cudactl."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel, install it into an empty environment, return the environment's bin."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "-q"]
     subprocess.run(
         [*pip, "wheel", "--no-deps", "-w", str(folder), str(ROOT)], check=True, timeout=300
     )
-    (wheel,) = folder.glob("cudactl-*.whl")
-    environment = folder / "venv"
-    venv.create(environment, with_pip=True)
+    (built,) = folder.glob("cudactl-*.whl")
+    return built
+
+
+def install(python: str, wheel: Path, folder: Path) -> Path:
+    """Install the wheel into an empty environment and return the environment's bin."""
+    subprocess.run([python, "-m", "venv", str(folder)], check=True, timeout=120)
     subprocess.run(
-        [str(environment / "bin" / "python"), "-m", "pip", "-q", "install", str(wheel)],
+        [str(folder / "bin" / "python"), "-m", "pip", "-q", "install", str(wheel)],
         check=True,
         timeout=600,
     )
-    return environment / "bin"
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel in an empty environment of this Python; its bin."""
+    return install(sys.executable, wheel, tmp_path_factory.mktemp("venv"))
 
 
 def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -97,3 +116,24 @@ def test_a_host_can_be_planned_from_the_wheel(installed: Path, tmp_path: Path) -
     done = run(installed / "cudactl", "plan", "host", "--lock", "missing.lock", cwd=tmp_path)
     assert done.returncode == 2
     assert "missing.lock" in done.stderr
+
+
+def oldest_and_newest() -> list[str]:
+    """The versions at both ends of what this machine has and cudactl runs on, but this one."""
+    numbers = sorted(tuple(map(int, version.split("."))) for version in interpreters())
+    ours = [number for number in numbers if (3, 10) <= number < (3, 15)]
+    ends = {ours[0], ours[-1]} - {sys.version_info[:2]}
+    return [f"{major}.{minor}" for major, minor in sorted(ends)]
+
+
+@pytest.mark.parametrize("version", oldest_and_newest())
+def test_every_module_runs_on_the_oldest_and_the_newest_python(
+    wheel: Path, tmp_path: Path, version: str
+) -> None:
+    programs = install(interpreters()[version], wheel, tmp_path / "venv")
+    done = run(programs / "python", "-W", "error::SyntaxWarning", "-c", EVERY_MODULE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run(programs / "cudactl", "plan", "host", "--lock", "missing.lock", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "LOCK-MISSING" in done.stderr
+    assert json.loads(run(programs / "cudactl", "gpu", "list", "--json", cwd=tmp_path).stdout)
