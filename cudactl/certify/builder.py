@@ -110,3 +110,7 @@ class PolicyBuilder:
         if leg in DEADLINES_S and not self.wants(leg) and not self.wants_device(leg):
             return
         self.expectations.append(Expectation(check=check, expect=expect, source=source))
+
+    def skip(self, check: str, reason: str) -> None:
+        """Say that a check does not apply to this lock, and why."""
+        self.expectations.append(Expectation(check=check, source="lock packages", skip=reason))

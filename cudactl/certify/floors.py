@@ -67,6 +67,18 @@ FLOORS: tuple[Floor, ...] = (
         "half of the ratio of the data sheet's rates: without Tensor Cores it is 1 to 2 instead"
         " of 8 to 17 (A100 to H200)",
     ),
+    Floor(
+        "frameworks.torch.throughput",
+        0.55,
+        "research: BF16 matmuls in PyTorch were measured to reach 0.73 (GB200) to 0.87 (A100) of"
+        " the dense data sheet; a quarter is left for clocks and shapes",
+    ),
+    Floor(
+        "frameworks.tensorflow.throughput",
+        0.55,
+        "research: BF16 matmuls in PyTorch were measured to reach 0.73 (GB200) to 0.87 (A100) of"
+        " the dense data sheet; a quarter is left for clocks and shapes",
+    ),
 )
 
 

@@ -28,6 +28,7 @@ LIBRARIES: dict[str, str] = {
     "libcublas.so.13": "cublas.c",
     "libnvrtc.so.13": "nvrtc.c",
     "libcuda-launch.so.1": "launch.c",
+    "libnccl.so.2": "nccl.c",
     "libcudnn.so.9": "cudnn.c",
 }
 """soname → source in `simulated/gpu/`; a leg's shim is listed here by whoever writes it."""

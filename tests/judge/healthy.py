@@ -32,9 +32,16 @@ PACKAGES = {
     "libcublas-13-0": ("13.1.0.3-1", "cuda"),
     "libcudnn9-cuda-13": ("9.13.0.50-1", "cudnn"),
     "libcudnn9-dev-cuda-13": ("9.13.0.50-1", "cudnn"),
+    "libnccl2": ("2.27.3-1+cuda13.0", "nccl"),
     "libnvidia-compute-580": (f"{DRIVER}-1ubuntu1", "driver"),
     "libnvinfer10": ("10.13.3.9-1+cuda13.0", "tensorrt"),
+    "libnvinfer-bin": ("10.13.3.9-1+cuda13.0", "tensorrt"),
     "nvidia-open-580": (f"{DRIVER}-1ubuntu1", "driver"),
+    "python3-libnvinfer": ("10.13.3.9-1+cuda13.0", "tensorrt"),
+}
+FRAMEWORKS = {
+    "tensorflow": ("2.20.0", "frameworks"),
+    "torch": ("2.13.0", "frameworks"),
 }
 PARTS = (
     "adv",
@@ -55,8 +62,9 @@ GPU = {
 Pair = tuple[dict[str, Any], dict[str, Any]]
 
 
-def apt_lock(gpus: tuple[str, ...] = ()) -> StackLock:
+def apt_lock(gpus: tuple[str, ...] = (), *, frameworks: bool = False) -> StackLock:
     """The lock of an apt host; naming GPUs makes one necessary."""
+    packages = {**PACKAGES, **(FRAMEWORKS if frameworks else {})}
     return StackLock(
         spec=StackSpec(os="ubuntu-24.04", cuda="13.0", cudnn="9", gpus=list(gpus)),
         spec_hash="1" * 64,
@@ -84,7 +92,7 @@ def apt_lock(gpus: tuple[str, ...] = ()) -> StackLock:
                     "why": "a fixture",
                 }
             )
-            for name, (version, component) in PACKAGES.items()
+            for name, (version, component) in packages.items()
         ],
     )
 
@@ -322,6 +330,9 @@ def add_leg(
 def _policy(lock: StackLock, tier: Tier = "smoke") -> dict[str, Any]:
     policy = compile_policy(lock, tier=tier, references=gpu_references(), xids=xid_meanings())
     document: dict[str, Any] = policy.model_dump(mode="json")
+    for area in areas.modules():
+        if hasattr(area, "policy"):
+            area.policy(document)
     return document
 
 
@@ -333,6 +344,25 @@ def lab() -> Pair:
 def gpu() -> Pair:
     """A host with an H200, a lock that names it, and real packages."""
     return _apt_evidence(gpu=True), _policy(apt_lock(("H200 SXM",)))
+
+
+def nightly() -> Pair:
+    """The same host at night, with frameworks and a second H200 that was not chosen for tests."""
+    evidence = _apt_evidence(gpu=True)
+    state = evidence["state"]
+    state["packages"].update({name: version for name, (version, _) in FRAMEWORKS.items()})
+    state["gpus"].append({**state["gpus"][0], "address": "0000:65:00.0"})
+    value(evidence, "health.nvml")["gpu_count"] = 2
+    value(evidence, "driver.memory")["checked_bytes"] = 120_000_000_000
+    nodes = value(evidence, "driver.nodes")
+    first = next(one for one in nodes["files"] if one["path"] == "/dev/nvidia0")
+    nodes["files"].append({**first, "path": "/dev/nvidia1", "minor": 1})
+    nodes["gpu_minors"].append("1")
+    for area in areas.modules():
+        if hasattr(area, "nightly"):
+            area.nightly(evidence)
+    lock = apt_lock(("H200 SXM",), frameworks=True)
+    return evidence, _policy(lock, "nightly")
 
 
 def driverless() -> Pair:
@@ -355,7 +385,13 @@ def wheels() -> Pair:
     return evidence, _policy(read_lock(RECORDED / "wheels-cuda-13.0.lock"))
 
 
-KINDS = {"lab": lab, "gpu": gpu, "driverless": driverless, "wheels": wheels}
+KINDS = {
+    "lab": lab,
+    "gpu": gpu,
+    "nightly": nightly,
+    "driverless": driverless,
+    "wheels": wheels,
+}
 
 
 def fresh(kind: str) -> Pair:

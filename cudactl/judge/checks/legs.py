@@ -7,9 +7,12 @@ from typing import Tuple
 from ..context import ENDED, Answer, Context
 from .registry import Decide, Values, check, failed, passed, unmeasured
 
-LEGS = ("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc")
+LEGS = ("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc", "collectives")
 """Legs with a machine part."""
-DEVICE_LEGS: "Tuple[str, ...]" = ("driver", "health", "toolkit", "cudnn")
+DEVICE_LEGS: "Tuple[str, ...]" = (
+    *("driver", "health", "toolkit", "cudnn"),
+    *("tensorrt", "frameworks", "energy"),
+)
 """Legs with a part on each GPU."""
 
 

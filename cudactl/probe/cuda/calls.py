@@ -33,6 +33,7 @@ PLAIN = {
     "cudnnFilterDescriptor_t": ctypes.c_void_p,
     "cudnnConvolutionDescriptor_t": ctypes.c_void_p,
     "nvrtcProgram": ctypes.c_void_p,
+    "ncclComm_t": ctypes.c_void_p,
     "CUmodule": ctypes.c_void_p,
     "CUfunction": ctypes.c_void_p,
     "CUstream": ctypes.c_void_p,

@@ -3,6 +3,8 @@
 A module may define
 - `healthy(evidence)`: adds its device parts to the kind `gpu`;
 - `machine(evidence, *, gpu)`: adds its part of the machine to every kind written by hand;
+- `nightly(evidence)`: adds what only the kind `nightly` has;
+- `policy(document)`: sets in a policy what a user would;
 - `RED`: its red fixtures.
 It is imported when it is asked for, so it may import `tests.judge.healthy` and `tests.judge.red`.
 """

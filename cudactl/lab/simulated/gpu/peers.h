@@ -49,7 +49,8 @@ static CUresult burn(const uint64_t *a, unsigned grid, unsigned block) {
   uint32_t rounds = (uint32_t)a[1];
   uint64_t threads = (uint64_t)grid * block;
   if (!inside(a[0], threads * 4)) return lost = ILLEGAL_ADDRESS;
-  for (uint64_t i = 0; i < threads && !fault("burn.nothing"); i++)
+  uint64_t computed = fault("burn.nothing") ? 0 : threads;
+  for (uint64_t i = 0; i < computed; i++)
     out[i] = (float)(1048573u + i % 4096 * 512u) * 2;
   uint64_t wrong = (uint64_t)fault("burn.wrong");
   if (wrong && wrong <= threads) out[wrong - 1] += 512;
