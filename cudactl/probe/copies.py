@@ -1,6 +1,6 @@
-"""A load on one GPU: copies over PCIe both ways and writes within its memory.
+"""A load on one GPU: copies over PCIe, there and back.
 
-With it links train up and clocks rise, so that what NVML then says of them means something. It
+With it the link trains up and clocks rise, so that what NVML then says of them means something. It
 needs libcuda only. Prototypes: NVIDIA's cuda.h.
 """
 
@@ -60,13 +60,10 @@ class Copies:
         self._call("cuMemAlloc_v2", memory, (c_size_t, BYTES))
 
     def once(self) -> bool:
-        """Copy there, write, and copy back; return whether it went well."""
+        """Copy there and back; return whether it went well."""
         host = ctypes.cast(self._host, c_void_p)
         self._call(
             "cuMemcpyHtoD_v2", (c_ulonglong, self._memory), (c_void_p, host), (c_size_t, BYTES)
-        )
-        self._call(
-            "cuMemsetD32_v2", (c_ulonglong, self._memory), (c_uint, 1), (c_size_t, BYTES // 4)
         )
         self._call(
             "cuMemcpyDtoH_v2", (c_void_p, host), (c_ulonglong, self._memory), (c_size_t, BYTES)

@@ -55,6 +55,7 @@ static R say(char *out, unsigned room, const char *text) {
 static double cc(void) { return conf_number("gpu.cc", 9.0); }
 
 PLAIN(nvmlInit_v2)(void) { misbehave(__func__); return (R)fault("nvml.init"); }
+PLAIN(nvmlInitWithFlags)(unsigned flags) { misbehave(__func__); return (R)fault("nvml.init"); }
 PLAIN(nvmlShutdown)(void) { misbehave(__func__); return OK; }
 EXPORT const char *nvmlErrorString(R code) {
   switch (code) {
