@@ -97,6 +97,6 @@ def ask(declared: Check, context: Context, expect: Values) -> Answer:
         return declared.decide(context, values, expect)
     except Unmeasured as error:
         return unmeasured(str(error))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # A value of the wrong shape is a value that could not be measured.
         return unmeasured("the values cannot be read (%s: %s)" % (type(error).__name__, error))
