@@ -49,45 +49,36 @@ def kernel_log(root: Root) -> Dict[str, Any]:
 
 
 def _findings(lines: Iterable[str]) -> Dict[str, Any]:
-    xids: List[Dict[str, Any]] = []
-    sxids: List[Dict[str, Any]] = []
+    xids: Dict[Tuple[str, int], Dict[str, Any]] = {}
+    sxids: Dict[Tuple[str, int], Dict[str, Any]] = {}
     signs: Dict[str, str] = {}
-    counted: Dict[str, int] = {}
     for line in lines:
         if "NVRM" not in line and "SXid" not in line:
             continue
         xid, sxid = XID.search(line), SXID.search(line)
         if xid:
-            key = "%s %s" % (xid.group(1), xid.group(2))
-            counted[key] = counted.get(key, 0) + 1
-            if counted[key] == 1 and len(xids) < KEPT_LINES:
-                said = (xid.group(3) or "")[:200]
-                address = xid.group(1).lower()
-                xids.append({"code": int(xid.group(2)), "address": address, "text": said})
+            _note(xids, xid.group(1), xid.group(2), xid.group(3) or "")
         elif sxid:
-            key = "switch %s %s" % (sxid.group(2), sxid.group(3))
-            counted[key] = counted.get(key, 0) + 1
-            if counted[key] == 1 and len(sxids) < KEPT_LINES:
-                fatal = sxid.group(4).startswith("Fatal")
-                address = sxid.group(2).lower()
-                sxids.append(
-                    {
-                        "code": int(sxid.group(3)),
-                        "address": address,
-                        "fatal": fatal,
-                        "text": sxid.group(4)[:200],
-                    }
-                )
+            one = _note(sxids, sxid.group(2), sxid.group(3), sxid.group(4))
+            one["fatal"] = one.get("fatal", False) or sxid.group(4).startswith("Fatal")
         for name, sign in SIGNS.items():
             if name not in signs and sign.search(line):
                 signs[name] = line.strip()[:300]
-    for one in xids:
-        one["count"] = sum(
-            count
-            for key, count in counted.items()
-            if key.lower() == "%s %d" % (one["address"], one["code"])
-        )
-    return {"xids": xids, "sxids": sxids, "signs": signs}
+    return {
+        "xids": list(xids.values())[:KEPT_LINES],
+        "sxids": list(sxids.values())[:KEPT_LINES],
+        "signs": signs,
+    }
+
+
+def _note(
+    into: Dict[Tuple[str, int], Dict[str, Any]], address: str, code: str, text: str
+) -> Dict[str, Any]:
+    """Count an error of a device; the first line's text is kept."""
+    fresh = {"code": int(code), "address": address.lower(), "text": text[:200], "count": 0}
+    one = into.setdefault((address.lower(), int(code)), fresh)
+    one["count"] += 1
+    return one
 
 
 def _kmsg(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str]]]:
