@@ -195,6 +195,17 @@ def test_a_gpu_that_nobody_has_described_is_measured_and_not_judged(
     assert "its speed was not judged" in certificate["level_reason"]
 
 
+def test_no_leg_fails_a_gpu_for_being_unknown() -> None:
+    evidence, policy = fresh("gpu")
+    policy["references"] = {}
+    certificate = judge(evidence, policy, "h1", NOW)
+    found = {v["check"]: v["status"] for v in certificate["verdicts"]}
+    assert {c: s for c, s in found.items() if s not in ("PASS", "SKIP", "NO_REFERENCE")} == {}
+    assert {found["driver.device"], found["driver.bandwidth"]} == {"NO_REFERENCE"}
+    assert found["driver.memory"] == found["driver.compute"] == "PASS", "right is right on any GPU"
+    assert (certificate["verdict"], certificate["level"]) == ("PASS", "execution")
+
+
 def test_each_gpu_is_held_against_its_own_model(pair: tuple[Document, Document]) -> None:
     evidence, _ = pair
     evidence["gpus"][1]["device"] = "26b9"  # an L40S, of far less bandwidth

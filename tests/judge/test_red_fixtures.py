@@ -81,7 +81,9 @@ def test_every_check_says_in_one_line_what_holds_when_it_passes() -> None:
 def test_the_judge_reads_no_clock_no_file_and_no_network() -> None:
     """Pure by construction: it imports nothing that could."""
     folder = Path(__file__).parent.parent.parent / "cudactl" / "judge"
-    allowed = {"__future__", "copy", "hashlib", "json", "math", "re", "typing"}
+    allowed = {"__future__", "copy", "hashlib", "json", "math", "posixpath", "re", "textwrap"}
+    allowed |= {"time", "typing"}
+    pure = {"gmtime", "strftime"}  # of `time`: what makes a number into a date
     for path in folder.rglob("*.py"):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
@@ -91,3 +93,6 @@ def test_the_judge_reads_no_clock_no_file_and_no_network() -> None:
                 assert node.module in allowed, path
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("open", "exec", "eval", "__import__"), path
+            elif isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "time":
+                assert node.attr in pure, path
+                assert node.attr != "gmtime" or "gmtime()" not in path.read_text(), path

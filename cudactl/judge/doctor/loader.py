@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 from typing import Any, Dict, List, Optional
 
 from .exam import Exam
@@ -25,7 +25,7 @@ def _culprit(exam: Exam, one: Dict[str, Any]) -> str:
     """Return what put a folder into the loader's way."""
     if one["source"] == "LD_LIBRARY_PATH":
         return "LD_LIBRARY_PATH"
-    folder = os.path.dirname(one["path"])
+    folder = posixpath.dirname(one["path"])
     for line in exam.sign("loader").get("configured") or []:
         if line["folder"] == folder:
             return str(line["file"])
@@ -34,7 +34,7 @@ def _culprit(exam: Exam, one: Dict[str, Any]) -> str:
 
 def _away_with(exam: Exam, one: Dict[str, Any]) -> List[str]:
     """Return how to take a folder out of the loader's way."""
-    culprit, folder = _culprit(exam, one), os.path.dirname(one["path"])
+    culprit, folder = _culprit(exam, one), posixpath.dirname(one["path"])
     if culprit == "LD_LIBRARY_PATH":
         return [
             "take %s out of LD_LIBRARY_PATH (grep -rn LD_LIBRARY_PATH ~/.bashrc ~/.profile "
@@ -201,7 +201,7 @@ def wheel_shadowed(exam: Exam) -> Optional[Seen]:
     for brought in exam.signs.get("python") or []:
         for soname in brought["sonames"]:
             other = first.get(soname)
-            if other is not None and os.path.dirname(other["path"]) != brought["folder"]:
+            if other is not None and posixpath.dirname(other["path"]) != brought["folder"]:
                 return Seen(
                     [
                         "%s brought %s/%s" % (brought["kind"], brought["folder"], soname),
@@ -275,7 +275,7 @@ def toolkits(exam: Exam) -> Optional[Seen]:
     if vendor.get("active_toolkit"):
         chosen["/usr/local/cuda"] = str(vendor["active_toolkit"])
     for path in exam.sign("loader").get("nvcc") or []:
-        chosen.setdefault("nvcc in PATH", os.path.dirname(os.path.dirname(path)))
+        chosen.setdefault("nvcc in PATH", posixpath.dirname(posixpath.dirname(path)))
     for name in ("CUDA_HOME", "CUDA_PATH"):
         said = exam.environment.get(name, "").rstrip("/")
         if said and said != "/usr/local/cuda":

@@ -1,8 +1,9 @@
-"""driver: libcuda by itself, and what the kernel says about the module."""
+"""driver: libcuda by itself, the kernel's module, and how the driver is installed here."""
 
 from __future__ import annotations
 
 import ctypes
+from typing import Optional
 
 from ..files import Root
 from ..hardware import device_nodes, module
@@ -11,10 +12,12 @@ from . import Emit, Values, libraries
 
 
 def measure(request: Values, emit: Emit) -> None:
-    """Measure driver.libcuda and driver.module."""
+    """Measure driver.libcuda and driver.module, and what else the request's "host" names."""
     wanted = libraries(request).get("cuda")
+    path: Optional[str] = None
     if wanted is not None:
         cuda = Loaded(*wanted)
+        path = cuda.path
         values = cuda.values()
         if cuda.library is not None:
             version = ctypes.c_int(-1)
@@ -29,3 +32,9 @@ def measure(request: Values, emit: Emit) -> None:
     state = module(root)
     state["device_nodes"] = device_nodes(root)
     emit("driver.module", state, None)
+    asked = [str(name) for name in request.get("host") or []]
+    if asked:
+        from ..driver_host import read
+
+        for check, facts in read(root, asked, path).items():
+            emit(check, facts, None)

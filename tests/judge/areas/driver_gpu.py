@@ -79,16 +79,6 @@ def healthy(evidence: Evidence) -> None:
     add_device_leg(evidence, "driver", measured, [libcuda])
 
 
-def _model(device: str, **values: object) -> Change:
-    """Put another GPU there."""
-
-    def change(evidence: Evidence) -> None:
-        evidence["gpus"][0]["device"] = device
-        value(evidence, "driver.device").update(values)
-
-    return change
-
-
 def _not_blind(**found: bool) -> Change:
     return lambda e: value(e, "driver.compute")["planted_found"].update(found)
 
@@ -102,7 +92,6 @@ FIRST_WORD = {
     "bits": "0x0000000000001000",
 }
 FIRST_ELEMENT = {"kind": "f32", "sm": 17, "element": 5, "expected": "-12", "found": "-11"}
-SPEED = ("driver.bandwidth",)
 
 RED: list[Red] = [
     Red(
@@ -161,15 +150,6 @@ RED: list[Red] = [
         put("driver.device", bus_id="no address"),
         "cannot be read",
         status="ERROR",
-    ),
-    Red(
-        "driver.device",
-        "a model that nobody has described",
-        "gpu",
-        _model("ffff"),
-        "nothing is known of a GPU with the PCI id ffff",
-        status="NO_REFERENCE",
-        also=SPEED,
     ),
     Red(
         "driver.kernels",
