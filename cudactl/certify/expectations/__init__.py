@@ -14,6 +14,7 @@ from cudactl.certify.expectations.energy import expect_energy
 from cudactl.certify.expectations.frameworks import expect_frameworks
 from cudactl.certify.expectations.health import expect_health
 from cudactl.certify.expectations.nvcc import expect_nvcc
+from cudactl.certify.expectations.nvcc_gpu import expect_nvcc_gpu
 from cudactl.certify.expectations.stack import expect_libraries, expect_stack
 from cudactl.certify.expectations.tensorrt import expect_tensorrt
 from cudactl.certify.expectations.toolkit import expect_toolkit
@@ -31,6 +32,7 @@ EVERY = (
     expect_cudnn_gpu,
     expect_tensorrt,
     expect_nvcc,
+    expect_nvcc_gpu,
     expect_collectives,
     expect_containers,
     expect_energy,

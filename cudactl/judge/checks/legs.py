@@ -7,7 +7,10 @@ from typing import Tuple
 from ..context import ENDED, Answer, Context
 from .registry import Decide, Values, check, failed, passed, unmeasured
 
-LEGS = ("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc", "collectives")
+LEGS = (
+    *("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc", "collectives"),
+    *("containers", "ingest"),
+)
 """Legs with a machine part."""
 DEVICE_LEGS: "Tuple[str, ...]" = (
     *("driver", "health", "toolkit", "cudnn"),
