@@ -87,6 +87,8 @@ def host(
         password = sudo_password() if ask_sudo else None
         applied = _apply(todo, inventories, chosen, password, check, diff, verbose, quiet)
         codes += [a.error.exit_code for a in applied if a.error is not None]
+        if check and not quiet:
+            note("Nothing was changed: this was Ansible's check mode.")
     certificates: dict[str, Certificate] = {}
     if certify and not check and applied:
         certificates, code = _certify([a for a in applied if a.error is None], password, quiet)

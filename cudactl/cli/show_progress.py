@@ -58,6 +58,9 @@ class ProgressLines:
         mark = {"failed": "✗", "unreachable": "✗", "skipped": "-"}.get(progress.status, "✓")
         line = f"  {mark} {progress.host}  {progress.task}  {progress.seconds:.1f} s"
         note(CLEAR + line if self._live else line)
+        for part in progress.difference.splitlines():
+            color = {"+": "green", "-": "red", "@": "cyan"}.get(part[:1])
+            note("      " + click.style(part, fg=color))
 
     def _show_running(self) -> None:
         tasks: dict[str, list[str]] = {}

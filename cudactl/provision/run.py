@@ -25,6 +25,7 @@ from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Plan
 from cudactl.contracts.state import HostLock
 from cudactl.provision.data import data_folder
+from cudactl.provision.events import differences, message
 from cudactl.stack.lock.file import write_lock
 
 SHOWN_ROLES = {"repository", "packages", "wheel_stack", "environment", "protection"}
@@ -41,6 +42,8 @@ class Progress:
     """started, ok, changed, failed, unreachable or skipped."""
     seconds: float
     message: str = ""
+    difference: str = ""
+    """What became different, under --diff."""
 
 
 @dataclass
@@ -119,16 +122,17 @@ def run_ansible(
         task = str(data.get("task") or "")
         outcome = outcomes[host]
         outcome.seconds = time.monotonic() - begun
-        message = ""
+        said = ""
         if status in ("failed", "unreachable"):
-            message = _message(result)
+            said = message(result)
             if not data.get("ignore_errors") and outcome.ok:
-                outcome.ok, outcome.failed_task, outcome.message = False, task, message
+                outcome.ok, outcome.failed_task, outcome.message = False, task, said
         elif status == "changed":
             outcome.changed.append(task)
         if on_progress is not None:
             role = str(data.get("role") or "") or None
-            on_progress(Progress(host, task, role, status, time.monotonic() - since, message))
+            taken = time.monotonic() - since
+            on_progress(Progress(host, task, role, status, taken, said, differences(result)))
         return True
 
     with _private_folder() as folder:
@@ -248,22 +252,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_NOCOLOR": "True",
     }
-
-
-def _message(result: dict[str, Any]) -> str:
-    """Return the one message of a failed result that tells the reader most."""
-    for item in result.get("results") or []:
-        if isinstance(item, dict) and item.get("failed"):
-            return _message(item)
-    text = str(result.get("msg") or "")
-    for key in ("stderr", "module_stderr", "stdout"):
-        extra = str(result.get(key) or "").strip()
-        if extra and extra not in text:
-            lines = [line for line in extra.splitlines() if line.strip()]
-            telling = [line for line in lines if line.startswith(("E:", "Err:", "dpkg:"))]
-            text += "\n" + "\n".join(telling[:6] or lines[-3:])
-            break
-    return text.strip() or "no message"
 
 
 def _last_words(folder: Path) -> str:
