@@ -14,7 +14,7 @@ LEGS = (
 """Legs with a machine part."""
 DEVICE_LEGS: "Tuple[str, ...]" = (
     *("driver", "health", "toolkit", "cudnn"),
-    *("tensorrt", "frameworks", "energy"),
+    *("tensorrt", "nvcc", "frameworks", "energy"),
 )
 """Legs with a part on each GPU."""
 

@@ -80,7 +80,7 @@ def wrong(values: Values, prefix: str = "") -> Optional[Tuple[str, str]]:
 def toolkit_device(context: Context, values: Values, expect: Values) -> Answer:
     assert context.gpu is not None
     wanted, found = str(context.gpu.get("address")), text(values, "address")
-    if _address(found) != _address(wanted):
+    if pci_address(found) != pci_address(wanted):
         return failed(found, wanted, "cudart answers for another GPU")
     cc = text(values, "cc")
     if context.reference is None:
@@ -91,7 +91,8 @@ def toolkit_device(context: Context, values: Values, expect: Values) -> Answer:
     return passed("%s, compute capability %s" % (found, cc), wanted, "the GPU that was asked for")
 
 
-def _address(text: str) -> Tuple[int, str]:
+def pci_address(text: str) -> Tuple[int, str]:
+    """Return a PCI address so that two writings of it are equal."""
     domain, _, rest = text.lower().partition(":")
     return int(domain, 16), rest
 

@@ -38,6 +38,22 @@ ENUMS = {
 }
 
 
+def compute_capability(library: Loaded, address: str) -> Tuple[int, int]:
+    """Return the compute capability of the GPU at a PCI address, and make no context on it.
+
+    Raises:
+        CallFailed: when cudart does not see it.
+    """
+    call, number, found = Calls(library, PROTOTYPES, "cudaGetErrorString"), ctypes.c_int(-1), []
+    call("cudaDeviceGetByPCIBusId", ctypes.byref(number), address.encode())
+    for which in ("Major", "Minor"):
+        value = ctypes.c_int(-1)
+        name = "cudaDevAttrComputeCapability" + which
+        call("cudaDeviceGetAttribute", ctypes.byref(value), ENUMS[name], number)
+        found.append(value.value)
+    return found[0], found[1]
+
+
 class Runtime:
     """cudart on one GPU."""
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from ..loading import VENDOR
 from . import Emit, Values
@@ -49,7 +49,7 @@ def measure(request: Values, emit: Emit) -> None:
     if not os.path.exists(nvcc):
         emit("nvcc.version", {"path": None}, "%s is not there" % nvcc)
         return
-    done = _run([nvcc, "--version"])
+    done = finished([nvcc, "--version"])
     match = RELEASE.search(done.stdout)
     emit(
         "nvcc.version",
@@ -72,7 +72,7 @@ def measure(request: Values, emit: Emit) -> None:
 def link(nvcc: str, request: Values, folder: str, emit: Emit) -> None:
     """Compile, link and run the program in `folder`."""
     libraries = [str(f) for f in request.get("folders", [])]
-    links = _unversioned(libraries, os.path.join(folder, "links"))
+    links = unversioned(libraries, os.path.join(folder, "links"))
     source, program = os.path.join(folder, "check.cu"), os.path.join(folder, "check")
     with open(source, "w", encoding="utf-8") as sink:
         sink.write(SOURCE)
@@ -84,7 +84,7 @@ def link(nvcc: str, request: Values, folder: str, emit: Emit) -> None:
     for path in libraries:
         command += ["-Xlinker", "-rpath," + path, "-Xlinker", "-rpath-link," + path]
     begun = time.monotonic()
-    built = _run(command)
+    built = finished(command)
     values: Dict[str, Any] = {
         "compiled": built.returncode == 0,
         "compile_s": time.monotonic() - begun,
@@ -93,22 +93,27 @@ def link(nvcc: str, request: Values, folder: str, emit: Emit) -> None:
     if built.returncode != 0:
         emit("nvcc.link", values, (built.stderr or built.stdout)[-800:])
         return
-    ran = _run([program])
+    ran = finished([program])
     values["exit_status"] = ran.returncode
-    mapped = set()
     for line in ran.stdout.splitlines():
         key, _, value = line.partition("=")
-        if key == "map":
-            parts = value.split(None, 5)
-            if len(parts) == 6 and VENDOR.search(parts[5]):
-                mapped.add(os.path.realpath(parts[5]))
-        elif value.lstrip("-").isdigit():
+        if value.lstrip("-").isdigit():
             values[key] = int(value)
-    values["mapped"] = sorted(mapped)
+    values["mapped"] = mapped(ran.stdout)
     emit("nvcc.link", values, None if ran.returncode == 0 else ran.stderr[-400:] or "it failed")
 
 
-def _unversioned(folders: List[str], into: str) -> str:
+def mapped(out: str) -> List[str]:
+    """Return the vendor libraries in the memory map that a program printed as "map=" lines."""
+    found = set()
+    for line in out.splitlines():
+        parts = line.split(None, 5)
+        if line.startswith("map=") and len(parts) == 6 and VENDOR.search(parts[5]):
+            found.add(os.path.realpath(parts[5]))
+    return sorted(found)
+
+
+def unversioned(folders: List[str], into: str) -> str:
     """Link libX.so to libX.so.N where only the latter is there; wheels leave the former out."""
     os.makedirs(into)
     for folder in folders:
@@ -122,7 +127,10 @@ def _unversioned(folders: List[str], into: str) -> str:
     return into
 
 
-def _run(command: List[str]) -> "subprocess.CompletedProcess[str]":
+def finished(
+    command: List[str], environment: Optional[Dict[str, str]] = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end; one that cannot be started ends with 127."""
     # No deadline of its own: measure kills the leg with everything that it started.
     try:
         return subprocess.run(
@@ -130,6 +138,7 @@ def _run(command: List[str]) -> "subprocess.CompletedProcess[str]":
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             universal_newlines=True,
+            env=environment,
             errors="replace",
             check=False,
         )

@@ -106,3 +106,12 @@ EXPORT const char *cudaGetErrorString(int code) {
   }
 }
 EXPORT const char *cudaGetErrorName(int code) { return cudaGetErrorString(code); }
+
+/* For programs that the simulated nvcc compiles. Fault program.architecture: the code that runs is
+   another GPU's (its __CUDA_ARCH__). */
+EXPORT double cudactl_fault(const char *name) { return fault(name); }
+EXPORT int cudactl_architecture(void) {
+  const char *cc = conf_text("gpu.cc", "9.0");
+  int found = atoi(cc) * 100 + atoi(strchr(cc, '.') + 1) * 10;
+  return fault("program.architecture") ? (int)fault("program.architecture") : found;
+}
