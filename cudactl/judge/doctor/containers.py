@@ -169,7 +169,6 @@ def cdi_stale(exam: Exam) -> Optional[Seen]:
     "them. "
     "Inside, NVML then says 'Unknown Error'.",
     RISK,
-    explains=(),
 )
 def daemon_reload(exam: Exam) -> Optional[Seen]:
     signs = exam.sign("containers")
@@ -199,4 +198,6 @@ def daemon_reload(exam: Exam) -> Optional[Seen]:
             "or start containers by CDI: --device nvidia.com/gpu=all",
         ],
         LIKELY if signs.get("cgroup_v2") else POSSIBLE,
+        # nvidia-container-toolkit#48, #1227, #1744; the default of 1.18 and newer is jit-cdi.
+        ("with toolkit 1.18 and newer, --runtime=nvidia keeps them; --gpus does not",),
     )

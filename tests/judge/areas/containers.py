@@ -177,6 +177,13 @@ RED: list[Red] = [
         "nightly",
         put(RELOAD, missing_char_links=["/dev/char/195:255"]),
         "lose their GPUs at the next daemon-reload",
+    ),
+    Red(
+        RELOAD,
+        "no links in /dev/char, with cgroup v1",
+        "nightly",
+        put(RELOAD, missing_char_links=["/dev/char/195:255"], cgroup_v2=False),
+        "lose their GPUs at the next daemon-reload",
         status="WARN",
     ),
     Red(RELOAD, "not looked at", "nightly", unmeasured(RELOAD), "measured no", status="ERROR"),
