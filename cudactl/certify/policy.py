@@ -45,6 +45,7 @@ def compile_policy(
         references=dict(references or {}),
         waivers=list(waivers),
         without_gpu=policy.without_gpu,
-        request={"world": "system", "hash": True, "legs": legs},
+        # Hashing the driver's libraries takes longer than a prolog may.
+        request={"world": "system", "hash": tier != "prolog", "legs": legs},
         expectations=policy.expectations,
     )

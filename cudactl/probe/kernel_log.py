@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-from typing import Any, Dict, Iterable, List, Optional, Tuple
 
+from . import TYPE_CHECKING
 from .files import Root
 
-XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)(?:, ?(.*))?")
-SXID = re.compile(r"nvidia-nvswitch(\d+): SXid \(PCI:([0-9a-fA-F:.]+)\): (\d+), ?(.*)")
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+# Not compiled beforehand: on most machines no line is ever held against them.
+XID = r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)(?:, ?(.*))?"
+SXID = r"nvidia-nvswitch(\d+): SXid \(PCI:([0-9a-fA-F:.]+)\): (\d+), ?(.*)"
 SIGNS = {
-    "api_mismatch": re.compile(r"NVRM: API mismatch"),
-    "init_failed": re.compile(r"NVRM: .*(RmInitAdapter failed|rm_init_adapter failed)"),
-    "needs_open_modules": re.compile(r"NVRM: .*requires use of the NVIDIA open kernel modules"),
+    "api_mismatch": r"NVRM: API mismatch",
+    "init_failed": r"NVRM: .*(RmInitAdapter failed|rm_init_adapter failed)",
+    "needs_open_modules": r"NVRM: .*requires use of the NVIDIA open kernel modules",
 }
 FILES = ("/var/log/kern.log", "/var/log/messages", "/var/log/syslog")
 BOOT_MARK = "Linux version "
@@ -55,14 +58,14 @@ def _findings(lines: Iterable[str]) -> Dict[str, Any]:
     for line in lines:
         if "NVRM" not in line and "SXid" not in line:
             continue
-        xid, sxid = XID.search(line), SXID.search(line)
+        xid, sxid = re.search(XID, line), re.search(SXID, line)
         if xid:
             _note(xids, xid.group(1), xid.group(2), xid.group(3) or "")
         elif sxid:
             one = _note(sxids, sxid.group(2), sxid.group(3), sxid.group(4))
             one["fatal"] = one.get("fatal", False) or sxid.group(4).startswith("Fatal")
         for name, sign in SIGNS.items():
-            if name not in signs and sign.search(line):
+            if name not in signs and re.search(sign, line):
                 signs[name] = line.strip()[:300]
     return {
         "xids": list(xids.values())[:KEPT_LINES],
@@ -144,6 +147,8 @@ def _journal(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str
     """Ask the journal, which keeps what the kernel's buffer has lost."""
     if not root.live:
         return None
+    import subprocess  # seldom needed, and dear
+
     try:
         done = subprocess.run(
             JOURNAL,

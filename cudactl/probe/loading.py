@@ -9,7 +9,11 @@ import ctypes
 import os
 import re
 import struct
-from typing import Any, Callable, Dict, List, Optional
+
+from . import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional
 
 VENDOR = re.compile(
     r"/lib(cuda|cudart|cublas|cublasLt|nvrtc|nvrtc-builtins|cudnn\w*|nvinfer\w*|nvonnxparser"

@@ -6,29 +6,24 @@ what becomes of its answers.
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
-import ctypes
+import functools
 import hashlib
-import json
-import os
-import signal
-import sys
 import time
-from typing import Any, Dict, List, Optional
 
-from . import VERSION, loading, provenance
+from . import TYPE_CHECKING, VERSION
 from .child import archive, run_leg, stop_all
 from .files import Root
 from .legs import LEGS
-from .legs import measure as measure_leg
 from .state import host_state
 from .tested import tested_gpus
+from .together import together
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 DEFAULT_DEADLINE_S = 60.0
 MAX_DEADLINE_S = 24 * 3600.0
 AT_ONCE = 2
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class RequestError(Exception):
@@ -57,27 +52,28 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
         raise RequestError("no such world: %r" % (world,))
     begun = time.time()
     state = host_state(Root())
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        jobs = [
-            pool.submit(run_leg, name, legs[name], deadlines[name], str(world))
-            for name in LEGS
-            if name in legs and not legs[name].get("device_only")
-        ]
-        results = _gathered(jobs)
+    jobs = [
+        functools.partial(run_leg, name, legs[name], deadlines[name], str(world))
+        for name in LEGS
+        if name in legs and not legs[name].get("device_only")
+    ]
+    results = together(jobs, AT_ONCE, stop_all)
     gpus = tested_gpus(Root(), request, state)
     on_devices = [name for name in LEGS if name in legs and legs[name].get("device")]
     # Health comes last: its counters tell what the other legs' loads did to the GPU.
     on_devices.sort(key=lambda name: name == "health")
     if gpus and on_devices:
-        with concurrent.futures.ThreadPoolExecutor(len(gpus)) as pool:
-            parts = [pool.submit(_on_gpu, gpu, on_devices, legs, str(world)) for gpu in gpus]
-            for some in _gathered(parts):
-                results += some
+        parts = [functools.partial(_on_gpu, gpu, on_devices, legs, str(world)) for gpu in gpus]
+        for some in together(parts, len(parts), stop_all):
+            results += some
     with_hash = bool(request.get("hash", True))
     paths = sorted({path for result in results for path in result["libraries"]})
-    described = {d["path"]: d for d in provenance.describe(paths, with_hash)}
-    for result in results:
-        result["libraries"] = [described[path] for path in result["libraries"]]
+    if paths:
+        from . import provenance  # where nothing was loaded nothing is to be traced
+
+        described = {d["path"]: d for d in provenance.describe(paths, with_hash)}
+        for result in results:
+            result["libraries"] = [described[path] for path in result["libraries"]]
     return {
         "schema_version": 1,
         "probe_version": VERSION,
@@ -99,17 +95,6 @@ def _deadline(name: str, leg: Any) -> float:  # noqa: ANN401 - a request may hol
     return float(deadline)
 
 
-def _gathered(jobs: "List[concurrent.futures.Future[Any]]") -> List[Any]:
-    """Return what the jobs return; an interruption ends every leg that still runs."""
-    try:
-        return [job.result() for job in jobs]
-    except BaseException:  # Ctrl-C: the legs have sessions of their own and did not get it
-        for job in jobs:
-            job.cancel()
-        stop_all()
-        raise
-
-
 def _on_gpu(
     gpu: Dict[str, Any], names: List[str], legs: Dict[str, Any], world: str
 ) -> List[Dict[str, Any]]:
@@ -118,36 +103,6 @@ def _on_gpu(
         run_leg(name, legs[name]["device"], _deadline(name, legs[name]["device"]), world, gpu)
         for name in names
     ]
-
-
-def leg_main(name: str, descriptor: int) -> None:
-    """The child's side: measure, and write one JSON line per result to the pipe."""
-    with contextlib.suppress(AttributeError, OSError):
-        # Nobody keeps the deadline of a leg whose parent is gone: it goes too.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    sink = os.fdopen(descriptor, "wb", 0)
-    started = [time.monotonic()]
-
-    def emit(check: str, values: Dict[str, Any], error: Optional[str]) -> None:
-        now = time.monotonic()
-        line = {
-            "check": check,
-            "values": values,
-            "error": error,
-            "duration_s": now - started[0],
-        }
-        started[0] = now
-        sink.write(json.dumps(line).encode() + b"\n")
-        # Said after every check, so that a later crash still tells what was mapped.
-        sink.write(json.dumps({"libraries": loading.mapped()}).encode() + b"\n")
-
-    loading.announce = lambda path: sink.write(json.dumps({"loading": path}).encode() + b"\n")
-    request = json.loads(sys.stdin.read() or "{}")
-    measure_leg(name.partition("@")[0], request, emit)
-    sink.write(b'{"end":true}\n')
-    sink.close()
-    # Vendor libraries may crash in their destructors; everything is said, so none are run.
-    os._exit(0)
 
 
 def _own_sha256() -> Optional[str]:

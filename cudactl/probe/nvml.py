@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, c_char, c_char_p, c_int, c_uint, c_ulonglong
-from typing import Any, Dict, List, Optional, Tuple, Union
 
+from . import TYPE_CHECKING
 from .loading import Loaded
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple, Union
 
 SUCCESS = 0
 NOT_SUPPORTED = 3
@@ -315,9 +318,6 @@ class Nvml:
         return (None if code else Gpu(self, handle)), code
 
 
-Key = Union[str, Tuple[str, ...]]
-
-
 class Gpu:
     """One GPU; readings gather until `take` hands them out."""
 
@@ -360,7 +360,7 @@ class Gpu:
         code = self.call(name, buffer, *length)
         self.keep(key, code, buffer.value.decode("utf-8", errors="replace"))
 
-    def number(self, keys: Key, name: str, *arguments: int) -> None:
+    def number(self, keys: Union[str, Tuple[str, ...]], name: str, *arguments: int) -> None:
         """Read one number, or as many as there are keys."""
         named = (keys,) if isinstance(keys, str) else keys
         kind: Any = c_ulonglong if CALLS[name][-1] is _ULL else c_uint

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any, Dict
 
-from . import nvml
+from . import TYPE_CHECKING, nvml
 from .nvml import Gpu, Nvml
+
+if TYPE_CHECKING:
+    from typing import Any, Dict
 
 VENDOR_BITS = 0xFFFF
 MOST_PROCESSES = 64

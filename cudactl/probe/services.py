@@ -6,9 +6,12 @@ Read from /proc, /sys and systemd's unit files: no subprocess, and nothing is wo
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List
 
+from . import TYPE_CHECKING
 from .files import Root
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
 
 UNITS = {
     "fabric_manager": "nvidia-fabricmanager.service",
@@ -20,7 +23,7 @@ UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 SWITCHES = "/proc/driver/nvidia-nvswitch/devices"
 NVIDIA, BRIDGE = "0x10de", "0x0680"  # an NVSwitch is a bridge of no other kind
-LIBRARY = re.compile(
+LIBRARY = (
     r"\s(/\S*/(?:libcuda|libnvidia-[\w-]+|libnvcuvid|libcudart|libcublas|libcublasLt|libcudnn\w*"
     r"|libnvinfer\w*|libnvrtc)\.so[.\d]*) \(deleted\)$"
 )
@@ -64,6 +67,7 @@ def replaced_libraries(root: Root) -> Dict[str, Any]:
 
     "unseen" counts the processes whose maps this user may not read.
     """
+    library = re.compile(LIBRARY)
     holders: List[Dict[str, Any]] = []
     unseen = seen = 0
     for pid in root.list("/proc"):
@@ -76,7 +80,7 @@ def replaced_libraries(root: Root) -> Dict[str, Any]:
         seen += 1
         if "(deleted)" not in text:
             continue
-        paths = sorted({m.group(1) for m in map(LIBRARY.search, text.splitlines()) if m})
+        paths = sorted({m.group(1) for m in map(library.search, text.splitlines()) if m})
         if paths and len(holders) < MOST:
             name = root.line("/proc/%s/comm" % pid) or "?"
             holders.append({"pid": int(pid), "name": name, "paths": paths[:5]})

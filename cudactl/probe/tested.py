@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, List, Set
 
+from . import TYPE_CHECKING
 from .files import Root
+
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Set
 
 INFORMATION = "/proc/driver/nvidia/gpus"
 UVM = "/dev/nvidia-uvm"  # whoever computes holds it; monitors and the persistence daemon do not

@@ -71,7 +71,7 @@ def measure(arguments: List[str], root: str) -> None:
 
 def leg(arguments: List[str], root: str) -> None:
     """Run one leg as measure's child."""
-    from cudactl.probe.measure import leg_main
+    from cudactl.probe.leg_process import leg_main
 
     leg_main(arguments[0], int(arguments[1]))
 

@@ -157,7 +157,7 @@ def journal(monkeypatch: pytest.MonkeyPatch, out: str, code: int = 0) -> dict[st
 
     monkeypatch.setattr(module, "_kmsg", lambda root, tried: None)
     monkeypatch.setattr(module, "FILES", ())
-    monkeypatch.setattr(module.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     return kernel_log(Root())
 
 
@@ -177,7 +177,7 @@ def test_a_journal_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(module, "_kmsg", lambda root, tried: None)
     monkeypatch.setattr(module, "FILES", ())
-    monkeypatch.setattr(module.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     found = kernel_log(Root())
     assert found["readable"] is False
     assert "timed out" in found["tried"][-1]

@@ -7,10 +7,16 @@ are there, so that a crash later on loses nothing. It measures; it judges nothin
 from __future__ import annotations
 
 import importlib
-from typing import Any, Callable, Dict, List, Optional
 
-Values = Dict[str, Any]
-Emit = Callable[[str, Values, Optional[str]], None]
+from .. import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional
+
+    Values = Dict[str, Any]
+    Emit = Callable[[str, Values, Optional[str]], None]
+else:
+    Values = Emit = object  # names for annotations only
 
 LEGS = (
     *("driver", "health", "toolkit", "cudnn", "tensorrt", "nvcc"),

@@ -7,13 +7,18 @@ measured the request says.
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
+from .. import TYPE_CHECKING
 from ..files import Root
 from ..kernel_log import kernel_log
-from ..nvml import Nvml
+from ..loading import Loaded
 from ..services import replaced_libraries, services
 from . import Emit, Values, libraries
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..nvml import Nvml
 
 TEXT_BYTES = 96  # NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE is 80
 MOST_GPUS = 64
@@ -23,12 +28,18 @@ def measure(request: Values, emit: Emit) -> None:
     """Measure health.nvml, and what else of this machine the request asks for."""
     wanted = libraries(request).get("nvml")
     if wanted is not None:
-        _nvml(Nvml(*wanted), request, emit)
+        found = Loaded(*wanted)
+        if found.library is None:
+            emit("health.nvml", found.values(), found.error)
+        else:
+            from ..nvml import Nvml  # a machine without NVML needs none of it
+
+            _nvml(Nvml(*wanted), request, emit)
     root = Root()
     if request.get("kernel_log"):
-        found = kernel_log(root)
-        signs = {key: found.get(key) for key in ("readable", "source", "tried", "signs")}
-        emit("health.xids", found, None)
+        log = kernel_log(root)
+        signs = {key: log.get(key) for key in ("readable", "source", "tried", "signs")}
+        emit("health.xids", log, None)
         emit("health.driver_log", signs, None)
     if request.get("services"):
         emit("health.services", services(root), None)
@@ -38,9 +49,6 @@ def measure(request: Values, emit: Emit) -> None:
 
 def _nvml(library: Nvml, request: Values, emit: Emit) -> None:
     values = library.loaded.values()
-    if library.loaded.library is None:
-        emit("health.nvml", values, library.loaded.error)
-        return
     code = library.call("nvmlInit_v2")
     values["init_code"] = code
     values["init_text"] = library.explain(code)
