@@ -126,6 +126,13 @@ def certify_targets(
     """
     asked = asked or Asked(tier, gpus=tuple(gpus), waivers=tuple(waivers))
     policies = {lock.hash: policy_for(lock, asked) for lock in locks.values()}
+    if not all(policy.request["legs"] for policy in policies.values()):
+        raise UsageError(
+            "CHECK-NONE-LEFT",
+            "nothing would run on the host: every leg is left out",
+            expected="at least one leg, such as driver or toolkit",
+            remedy="leave out less; what a host lacks of its lock is shown by `plan host`",
+        )
     by_target = {t.name: policies[locks[t.name].hash] for t in targets}
     results: dict[str, Certified] = {}
 
