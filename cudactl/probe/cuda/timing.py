@@ -45,6 +45,7 @@ class Stopwatch:
         self.seconds(work)  # the first touches pages and wakes clocks
         once = max(self.seconds(work), 1e-7)
         times = max(1, min(MOST_AT_ONCE, int(LEAST_S / once)))
+        self.seconds(work, times)
         until = time.monotonic() + 4 * timed_s
         spent: List[float] = []
         while len(spent) < REPETITIONS or (sum(spent) < timed_s and time.monotonic() < until):
