@@ -6,7 +6,7 @@ YAML := $(wildcard playbooks roles)
 EVERYDAY := not soak and not gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit lab-test bench soak clean
+.PHONY: help setup demo test lint types unit lab-test bench soak mutants clean
 
 help:  ## Show this list
 	@echo 'make demo     watch cudactl provision two lab hosts and certify them'
@@ -19,6 +19,7 @@ help:  ## Show this list
 	@echo 'make lab-test the tests on lab hosts'
 	@echo 'make bench    measure what the README promises'
 	@echo 'make soak     the long tests'
+	@echo 'make mutants  change the judge in every small way: does some test see it? (an hour or more)'
 	@echo 'make clean    remove lab hosts, their images and everything that was built'
 
 setup:
@@ -53,6 +54,9 @@ bench: setup
 
 soak: setup
 	$(BIN)/pytest -m soak
+
+mutants: setup
+	$(BIN)/python tools/mutants.py $(MUTANTS)
 
 clean:
 	@if [ -x $(BIN)/cudactl ]; then \

@@ -33,7 +33,7 @@ def certify() -> None:
     """Prove that a host carries its lock and works. Changes nothing."""
 
 
-@certify.command()
+@certify.command(short_help="Measure hosts, and judge them by their lock.")
 @host_options
 @asked_options
 @click.option(

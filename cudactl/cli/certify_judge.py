@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cudactl.contracts.certificate import Policy
 
 
-@click.command()
+@click.command(short_help="Judge kept evidence by a lock or a policy.")
 @click.argument("evidence", type=FILE)
 @click.option("lock_file", "--lock", type=FILE, help="Judge by what this lock promises.")
 @click.option("policy_file", "--policy", type=FILE, help="Judge by this policy, as it stands.")
@@ -85,7 +85,7 @@ def judge(
     leave(judged, exit_of(judged, strict=strict), style)
 
 
-@click.command()
+@click.command(short_help="Print what a lock's hosts are judged by.")
 @click.option("lock_file", "--lock", type=FILE, required=True, help="The lock.")
 @asked_options
 @click.option("target", "-o", "--output", type=FILE, help="Write it here.")
@@ -110,7 +110,7 @@ def policy(
         note(f"wrote {target}")
 
 
-@click.command()
+@click.command(short_help="Does the judge here see every known fault?")
 @click.option("verbose", "-v", "--verbose", is_flag=True, help="Name every fault.")
 @json_option
 def selftest(verbose: bool, as_json: bool) -> None:

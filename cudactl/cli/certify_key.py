@@ -22,7 +22,7 @@ system_option = click.option(
 
 @click.group()
 def key() -> None:
-    """Keys that sign certificates, and whose signatures count here."""
+    """Keys that sign certificates, and whose count here."""
 
 
 @key.command()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cudactl.contracts.verification import Verification
 
 
-@click.command()
+@click.command(short_help="Does a signed certificate stand?")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @click.option("lock_file", "--lock", type=FILE, help="It must be bound to this lock.")
 @click.option(
