@@ -89,6 +89,14 @@ def verify_file(
                 "repair what its failed checks name, and certify again",
             )
         )
+    elif certificate.level == "none":
+        findings.append(
+            _finding(
+                "CERTIFICATE-NOTHING-SHOWN",
+                f"it shows nothing: {certificate.level_reason}",
+                "certify the host without leaving anything out",
+            )
+        )
     if lock_hash is not None and certificate.lock_hash != lock_hash:
         findings.append(
             _finding(

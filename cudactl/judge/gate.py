@@ -16,6 +16,7 @@ MAX_LINE = 200
 NAGIOS = {0: 0, 3: 2, 4: 3}
 # A clock may be set back a little by time synchronisation, seconds.
 CLOCK_SLACK_S = 300.0
+LEVELS = ("linkage", "execution", "performance", "simulated")
 AGAIN = "; certify again"
 
 
@@ -48,6 +49,8 @@ def _decide(
         return 4, "the certificate kept here cannot be read" + AGAIN
     if verdict not in ("PASS", "WARN"):
         return 3, "%s by lock %s: %s" % (verdict, lock, ", ".join(_failed(certificate)[:4]))
+    if level not in LEVELS:
+        return 3, "%s at level %s: nothing was shown by it%s" % (verdict, level, AGAIN)
     # Written so that a time which is no number does not pass.
     if not now <= expires:
         return 3, "the certificate expired %.0f h ago%s" % ((now - expires) / 3600.0, AGAIN)

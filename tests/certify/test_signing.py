@@ -169,6 +169,7 @@ def test_an_unsigned_certificate_is_told_from_a_file_that_is_none(
         ({"issued": NOW + DAY}, NOW, "CERTIFICATE-FROM-FUTURE"),
         ({"verdict": "FAIL"}, NOW, "CERTIFICATE-NOT-PASSED"),
         ({"verdict": "ERROR"}, NOW, "CERTIFICATE-NOT-PASSED"),
+        ({"level": "none"}, NOW, "CERTIFICATE-NOTHING-SHOWN"),
     ],
 )
 def test_what_no_longer_or_never_passed_does_not_stand(

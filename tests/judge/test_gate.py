@@ -40,6 +40,7 @@ def test_a_fresh_certificate_of_this_machine_stands(kept: dict[str, Any]) -> Non
         ({"verdict": "FAIL"}, {}, 0, 3, "FAIL by lock"),
         ({"verdict": "ERROR"}, {}, 0, 3, "ERROR by lock"),
         ({"verdict": "SKIP"}, {}, 0, 3, "SKIP by lock"),
+        ({"level": "none"}, {}, 0, 3, "nothing was shown"),
         ({}, {}, -DAY, 4, "from the future"),
         ({"expires": float("nan")}, {}, 0, 3, "expired"),
         ({"issued": float("nan")}, {}, 0, 4, "clock"),
