@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import Tuple
 
 from ..loading import Loaded
@@ -26,6 +27,18 @@ CUresult cuCtxSynchronize(void);
 """  # noqa: E501
 
 
+def load_builtins(library: Loaded) -> None:
+    """Load what NVRTC looks for by name when it compiles, from the folder that it lies in itself.
+
+    Where that folder is not the loader's (wheels), NVRTC 13.0 would not find it, or find another.
+    """
+    folder = os.path.dirname(library.path or "")
+    for name in sorted(os.listdir(folder)) if folder else []:
+        # E.g. libnvrtc-builtins.so.13.0, its soname; longer names are the file behind it.
+        if name.startswith("libnvrtc-builtins.so.") and name.count(".") == 3:
+            Loaded(name, [folder])
+
+
 def compiled(library: Loaded, source: str, cc: Tuple[int, int]) -> bytes:
     """Return the machine code of `source` for a compute capability.
 
@@ -33,6 +46,7 @@ def compiled(library: Loaded, source: str, cc: Tuple[int, int]) -> bytes:
         CallFailed: with the compiler's log.
     """
     call = Calls(library, PROTOTYPES, "nvrtcGetErrorString")
+    load_builtins(library)
     program = call.pointer("nvrtcCreateProgram", source.encode(), b"check.cu", 0, None, None)
     options = [b"--gpu-architecture=sm_%d%d" % cc, b"--std=c++14"]
     try:

@@ -12,6 +12,7 @@ import random
 import time
 from typing import Any, Dict, List, Tuple
 
+from ...cuda import nvrtc_api
 from ...cuda.calls import CallFailed
 from ...cuda.convolutions import Example, decoded, encoded, ordered
 from ...cuda.dnn import ALGORITHMS, TRANSFORMS, TYPES, Convolution, Dnn, Shape
@@ -37,6 +38,8 @@ def measure(request: Values, emit: Emit) -> None:
     # What cuDNN links to is loaded first and by path, so that no other copy is picked up.
     order = ("cudart", "cublaslt", "cublas", "nvrtc", "cudnn")
     loaded = {name: Loaded(*wanted[name]) for name in order if name in wanted}
+    if "nvrtc" in loaded:
+        nvrtc_api.load_builtins(loaded["nvrtc"])
     checks = ["cudnn." + operation for operation in ALGORITHMS]
     try:
         runtime = Runtime(loaded["cudart"], str(request["gpu"]["address"]))
