@@ -33,13 +33,19 @@ def examination(
     begun = time.time()
     state = host_state(root)
     seen = signs(root, environment)
+    legs = _legs(root, state) if ask_driver else []
+    if state["module"]["loaded"] and len(legs) < 2 and root.live:
+        asked = "libcuda" if legs else "NVML and libcuda"
+        why = "without all of its device files, its library would make them"
+        needs = "a program that uses the GPU before, such as nvidia-smi"
+        seen["unread"].append({"what": "what %s answers" % asked, "why": why, "needs": needs})
     return {
         "schema_version": 1,
         "probe_version": VERSION,
         "taken_at": begun,
         "state": state,
         "signs": seen,
-        "legs": _legs(root, state) if ask_driver else [],
+        "legs": legs,
         "duration_s": time.time() - begun,
     }
 
@@ -51,7 +57,7 @@ def _legs(root: Root, state: Dict[str, Any]) -> List[Dict[str, Any]]:
     nodes = state["device_nodes"]
     if not state["module"]["loaded"] or "/dev/nvidiactl" not in nodes:
         return []
-    found = [run_leg("health", {"libraries": NVML}, DEADLINE_S, "system")]
+    found = [run_leg("health", {"libraries": NVML, "gpus": True}, DEADLINE_S, "system")]
     if "/dev/nvidia-uvm" in nodes:
         found.append(run_leg("driver", {"libraries": CUDA}, DEADLINE_S, "system"))
     return found

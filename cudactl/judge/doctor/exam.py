@@ -25,6 +25,11 @@ XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)")
 SXID = re.compile(r"SXid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)")
 
 
+def reading_name(reading: Dict[str, Any]) -> str:
+    """Return what a GPU is called in NVML's readings."""
+    return str(reading.get("uuid") or "GPU %s" % reading.get("index"))
+
+
 def upstream(version: str) -> str:
     """Return a package version without epoch and revision: 580.95.05-0ubuntu1 → 580.95.05."""
     return re.split(r"[-+~]", version.split(":")[-1])[0]
@@ -67,6 +72,12 @@ class Exam:
     def value(self, check: str, key: str) -> Any:  # noqa: ANN401 - whatever was measured
         """Return what a leg measured, or None."""
         return self._values.get(check, {}).get(key)
+
+    @property
+    def readings(self) -> List[Dict[str, Any]]:
+        """What NVML says of each GPU's counters; empty where it was not asked."""
+        listed = self.value("health.gpus", "gpus")
+        return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
     @property
     def init_code(self) -> Optional[int]:
@@ -193,7 +204,9 @@ class Exam:
 
     def xids(self) -> List[Tuple[str, int, str]]:
         """Return (PCI address, XID, line) in the order in which they came."""
-        found = [(XID.search(line), line) for line in self.lines]
+        # "… recovery action changed from … to 0x0 (None)" takes an earlier one back.
+        lines = [line for line in self.lines if "to 0x0 (None)" not in line]
+        found = [(XID.search(line), line) for line in lines]
         return [(m.group(1), int(m.group(2)), line) for m, line in found if m]
 
     def sxids(self) -> List[Tuple[str, int, str]]:

@@ -10,6 +10,7 @@ from . import (
     containers,
     driver_answers,
     fabric,
+    faults,
     hardware,
     loader,
     machine,
@@ -23,7 +24,7 @@ from . import (
 from .registry import FINDINGS as DECLARED
 
 LAYERS = (
-    *(platform, machine, hardware, module, versions, packages),
+    *(platform, machine, hardware, faults, module, versions, packages),
     *(nodes, fabric, loader, containers, upkeep, driver_answers),
 )
 _RANK = {layer.__name__: number for number, layer in enumerate(LAYERS)}

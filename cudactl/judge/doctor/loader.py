@@ -150,6 +150,9 @@ def _shadowing(exam: Exam) -> List[Dict[str, Any]]:
 )
 def driver_shadowed(exam: Exam) -> Optional[Seen]:
     hits = [one for one in _shadowing(exam) if one["soname"] in DRIVER]
+    if exam.init_code in (None, 0):
+        # A newer forward-compatibility library is meant to come first.
+        hits = [one for one in hits if "/compat" not in one["path"]]
     if not hits:
         return None
     one = hits[0]

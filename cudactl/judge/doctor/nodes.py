@@ -15,15 +15,23 @@ def _files(exam: Exam) -> List[Dict[str, Any]]:
     return list(exam.sign("nodes").get("files") or [])
 
 
+def _made_when_needed(exam: Exam) -> bool:
+    """On a host, the first program that uses the GPU has nvidia-modprobe make what is missing."""
+    return bool(exam.sign("nodes").get("made_when_needed")) and not exam.in_container
+
+
 @finding(
     "DOCTOR-DEVICE-NODES",
     "the module is loaded, and its device files are missing",
-    "/dev/nvidiactl and /dev/nvidia0… are made by nvidia-modprobe or udev. Without them nothing "
-    "reaches the GPU; in a container they were not handed in.",
+    "/dev/nvidiactl and /dev/nvidia0… are made by nvidia-modprobe or udev, on a host at the "
+    "latest by "
+    "the first program that uses the GPU, if nvidia-modprobe is there and setuid root. Without "
+    "them "
+    "nothing reaches the GPU; in a container they were not handed in.",
     explains=(*ANSWERS, "DOCTOR-UVM-NODE", "DOCTOR-CDI-STALE"),
 )
 def device_nodes(exam: Exam) -> Optional[Seen]:
-    if not exam.loaded or not exam.gpus or exam.wsl:
+    if not exam.loaded or not exam.gpus or exam.wsl or _made_when_needed(exam):
         return None
     missing = [] if "/dev/nvidiactl" in exam.node_paths else ["/dev/nvidiactl"]
     there = [p for p in exam.node_paths if re.match(r"^/dev/nvidia\d+$", p)]
@@ -59,7 +67,7 @@ def device_nodes(exam: Exam) -> Optional[Seen]:
 def uvm_node(exam: Exam) -> Optional[Seen]:
     if not exam.loaded or not exam.gpus or exam.wsl or "/dev/nvidia-uvm" in exam.node_paths:
         return None
-    if "/dev/nvidiactl" not in exam.node_paths:
+    if "/dev/nvidiactl" not in exam.node_paths or _made_when_needed(exam):
         return None
     loaded = "nvidia_uvm" in exam.loaded_modules
     return Seen(

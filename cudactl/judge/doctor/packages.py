@@ -119,7 +119,7 @@ def duplicate(exam: Exam) -> Optional[Seen]:
 def stale_source(exam: Exam) -> Optional[Seen]:
     system = exam.state.get("os") or {}
     here = (str(system.get("id")), str(system.get("version_id")).replace(".", ""))
-    if here[0] not in ("ubuntu", "debian"):
+    if here[0] not in ("ubuntu", "debian") or not here[1].isdigit():
         return None
     for source in exam.state.get("apt_sources") or []:
         for uri in source["uris"]:

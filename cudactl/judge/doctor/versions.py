@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List, Optional
 
-from .exam import Exam, upstream
+from .exam import SAME_VERSION, Exam, upstream
 from .registry import BROKEN, CERTAIN, LIKELY, POSSIBLE, RISK, Seen, finding
 
 ANSWERS = ("DOCTOR-NVML", "DOCTOR-CUDA-INIT")
@@ -28,18 +28,15 @@ def unattended(exam: Exam) -> Optional[Seen]:
         if "unattended-upgrade" not in str(run.get("command")):
             continue
         for change in run["changes"]:
-            new = upstream(str(change["versions"]).split(",")[-1].strip())
-            if (
-                change["name"] in exam.packages
-                and _is_driver(change["name"])
-                and new != exam.loaded
-            ):
-                if upstream(exam.packages[change["name"]]) != new:
-                    continue
+            # Of those alone the version is the driver's: modules' packages have the kernel's.
+            name, new = str(change["name"]), upstream(_new(str(change["versions"])))
+            if not SAME_VERSION.match(name) or new == exam.loaded:
+                continue
+            if upstream(exam.packages.get(name, "")) == new:
                 return Seen(
                     [
                         "%s: unattended-upgrades, %s (%s)"
-                        % (run["start"], change["name"], change["versions"]),
+                        % (run["start"], name, change["versions"]),
                         "loaded is %s" % exam.loaded,
                     ],
                     ["signs.packaging.history", "state.module.loaded"],
@@ -53,8 +50,10 @@ def unattended(exam: Exam) -> Optional[Seen]:
     return None
 
 
-def _is_driver(name: str) -> bool:
-    return name.startswith(("nvidia-", "libnvidia-", "libcuda1", "linux-modules-nvidia"))
+def _new(versions: str) -> str:
+    """Return the version after an upgrade: "old, new" or "new, automatic"."""
+    parts = [part.strip() for part in versions.split(",") if part.strip() != "automatic"]
+    return parts[-1] if parts else ""
 
 
 @finding(
@@ -208,6 +207,8 @@ def version_mismatch(exam: Exam) -> Optional[Seen]:
 def driver_libraries(exam: Exam) -> Optional[Seen]:
     if not exam.loaded or exam.wsl or not exam.read("loader"):
         return None
+    if "gpu-operator" in (exam.state.get("owners") or []):
+        return None  # its driver container holds them
     missing = [n for n in ("libcuda.so.1", "libnvidia-ml.so.1") if exam.first(n) is None]
     if not missing:
         return None

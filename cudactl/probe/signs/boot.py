@@ -15,7 +15,11 @@ MOK_LIST = "/sys/firmware/efi/efivars/MokListRT-605dab50-e046-4300-abb6-3dd810dd
 SIGNING_CERTIFICATES = ("/var/lib/shim-signed/mok/MOK.der", "/var/lib/dkms/mok.pub")
 SIGNED = b"~Module signature appended~\n"
 OPEN_LICENCE = b"Dual MIT/GPL"
-MODULE_NAMES = ("nvidia.ko", "nvidia-current.ko", "nvidia.ko.xz", "nvidia.ko.gz", "nvidia.ko.zst")
+MODULE_NAMES = tuple(
+    name + ending
+    for name in ("nvidia.ko", "nvidia-current.ko", "nvidia-current-open.ko")
+    for ending in ("", ".xz", ".gz", ".zst")
+)
 # Where distributions and DKMS put them, below /lib/modules/<release>/.
 MODULE_FOLDERS = (
     *("updates/dkms", "updates", "extra", "kernel/drivers/video", "kernel/drivers/char/drm"),

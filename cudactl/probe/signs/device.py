@@ -13,6 +13,8 @@ from ..files import Root
 NVIDIA = "0x10de"
 BRIDGE = "0x0680"  # what an NVSwitch shows as
 NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
+# Where it may, the driver's library has it load the module and make the files.
+MODPROBE = "/usr/bin/nvidia-modprobe"
 INFORMATION = "/proc/driver/nvidia/gpus"
 
 
@@ -35,6 +37,8 @@ def devices(root: Root) -> Dict[str, Any]:
                 "address": address,
                 "answers": _answers(root, folder),
                 "known_to_driver": address in seen,
+                # A part of another GPU, handed to a virtual machine: no driver here has it.
+                "virtual_function": root.link(folder + "/physfn") is not None,
                 "model": _field(text, "Model"),
                 "minor": _field(text, "Device Minor"),
                 "width": root.line(folder + "/current_link_width"),
@@ -101,6 +105,7 @@ def nodes(root: Root) -> Dict[str, Any]:
         "files": [_node(root, "/dev/" + name) for name in names],
         "wsl": root.exists("/dev/dxg"),
         "missing_char_links": _char_links(root, names),
+        "made_when_needed": _setuid(root, MODPROBE),
         "groups": sorted(os.getgroups()) if root.live else [],
     }
 
@@ -120,6 +125,13 @@ def _node(root: Root, path: str) -> Dict[str, Any]:
         "allowed": os.access(root.at(path), os.R_OK | os.W_OK),
         "open_error": _open_error(root.at(path)) if tried else None,
     }
+
+
+def _setuid(root: Root, path: str) -> bool:
+    try:
+        return bool(os.stat(root.at(path)).st_mode & stat.S_ISUID)
+    except OSError:
+        return False
 
 
 def _open_error(path: str) -> Optional[str]:

@@ -73,8 +73,19 @@ def packages() -> dict[str, str]:
     }
 
 
-def legs(init: int = 0, nvml: int = 0) -> dict[str, Any]:
-    """What the driver answered."""
+def legs(init: int = 0, nvml: int = 0, **reading: Any) -> dict[str, Any]:
+    """What the driver answered; `reading`: what of a GPU's counters is not as it should be."""
+    counters = {
+        "index": 0,
+        "uuid": "GPU-c0dac711-0000-4000-8000-000000000001",
+        "handle_code": 0,
+        "recovery_action": 0,
+        "remap_pending": 0,
+        "remap_failure": 0,
+        "retired_pending": 0,
+        "reasons": 0x4,
+        **reading,
+    }
 
     def leg(name: str, check: str, code: int) -> dict[str, Any]:
         return {
@@ -84,7 +95,10 @@ def legs(init: int = 0, nvml: int = 0) -> dict[str, Any]:
             "measurements": [{"check": check, "values": {"init_code": code}, "error": None}],
         }
 
-    return {"legs": [leg("health", "health.nvml", nvml), leg("driver", "driver.libcuda", init)]}
+    health = leg("health", "health.nvml", nvml)
+    gpus = {"check": "health.gpus", "values": {"gpus": [counters]}, "error": None}
+    health["measurements"].append(gpus)
+    return {"legs": [health, leg("driver", "driver.libcuda", init)]}
 
 
 def cdi(version: str = DRIVER) -> str:

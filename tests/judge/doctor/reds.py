@@ -104,6 +104,10 @@ def answers(init: int = 0, nvml: int = 0) -> Change:
     return lambda tree: tree.update({"/legs.json": json.dumps(legs(init, nvml))})
 
 
+def reading(**values: Any) -> Change:
+    return lambda tree: tree.update({"/legs.json": json.dumps(legs(**values))})
+
+
 def put(path: str, content: Any) -> Change:
     return lambda tree: tree.update({path: content})
 
@@ -349,6 +353,35 @@ RED: list[Red] = [
         put(f"/sys/devices/pci0000:00/0000:16:01.0/{GPU}/config", b"\xff" * 64),
         "does not answer on the PCI bus",
     ),
+    Red(
+        "DOCTOR-GPU-OFF-BUS",
+        "NVML says it is lost",
+        reading(handle_code=15),
+        "does not answer on the PCI bus",
+    ),
+    Red(
+        "DOCTOR-REMAP-FAILED",
+        "no spare row is left",
+        together(
+            reading(remap_failure=1, recovery_action=1),
+            on_log("NVRM: Xid (PCI:0000:17:00): 64, Row Remapper: Failed"),
+        ),
+        "row remapping failed",
+        explains=("DOCTOR-RECOVERY", "DOCTOR-XID"),
+    ),
+    Red("DOCTOR-RECOVERY", "a reset", reading(recovery_action=1), "asks for a reset of the GPU"),
+    Red(
+        "DOCTOR-REMAP-PENDING",
+        "waits for a reset",
+        together(
+            reading(remap_pending=1),
+            on_log("NVRM: Xid (PCI:0000:17:00): 63, Row Remapper: New row marked for remapping"),
+        ),
+        "a repair of its memory is pending",
+        "risk",
+        explains=("DOCTOR-XID-MILD",),
+    ),
+    Red("DOCTOR-THROTTLED", "hot", reading(reasons=0x40 | 0x4), "heat (hardware)", "risk"),
     Red(
         "DOCTOR-OPEN-REQUIRED",
         "proprietary modules on Blackwell",

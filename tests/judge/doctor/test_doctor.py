@@ -12,8 +12,23 @@ import pytest
 from cudactl.judge import JudgeError
 from cudactl.judge.doctor import diagnose, exit_code, explain
 from cudactl.judge.doctor.layers import FINDINGS
-from tests.judge.doctor.machines import examine, healthy
-from tests.judge.doctor.reds import RED, Red
+from cudactl.probe.examination import examination
+from cudactl.probe.files import Root
+from tests.judge.doctor.machines import CUDA, DRIVER, LIB, Link, Tree, examine, healthy, write
+from tests.judge.doctor.reds import (
+    RED,
+    Change,
+    Red,
+    drop,
+    history,
+    installed,
+    on_log,
+    put,
+    reading,
+    second_toolkit,
+    shadow,
+    together,
+)
 
 CODES = [one.code for one in FINDINGS]
 
@@ -40,6 +55,93 @@ def test_a_machine_without_a_gpu_has_nothing_said_of_it(tmp_path: Path) -> None:
     found = diagnose(examine(tree, tmp_path))
     assert found["findings"] == []
     assert "0 NVIDIA GPUs on the PCI bus, no NVIDIA driver" in found["looked_at"]
+
+
+def unused_toolkit(tree: Tree) -> None:
+    environment = tree["/environ"]
+    second_toolkit(tree)
+    tree["/environ"] = environment
+
+
+def virtual_function(tree: Tree) -> None:
+    folder = "/sys/bus/pci/devices/0000:17:00.4"
+    tree |= {
+        f"{folder}/vendor": "0x10de\n",
+        f"{folder}/class": "0x030200\n",
+        f"{folder}/device": "0x2335\n",
+        f"{folder}/physfn": Link("../0000:17:00.0"),
+    }
+
+
+def _unattended_of(name: str, new: str) -> Change:
+    old = "/usr/bin/unattended-upgrade"
+    return together(history(old, name, "1.0", new), installed({name: new}))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (
+            "unattended-upgrades changed something else of NVIDIA's",
+            _unattended_of("nvidia-container-toolkit", "1.18.0-1"),
+        ),
+        (
+            "modules' packages have the kernel's version",
+            _unattended_of("linux-modules-nvidia-580-6.8.0-31-generic", "6.8.0-31.31+1"),
+        ),
+        (
+            "unattended-upgrades changed the driver, and the machine was rebooted",
+            history("/usr/bin/unattended-upgrade", "libnvidia-compute-580", "1", f"{DRIVER}-1"),
+        ),
+        (
+            "forward compatibility that is newer than the driver",
+            together(
+                shadow(f"{CUDA}/compat", "libcuda.so.590.44.01"),
+                put(f"{CUDA}/compat/libcuda.so.1", Link("libcuda.so.590.44.01")),
+            ),
+        ),
+        (
+            "a recovery that was taken back",
+            on_log(
+                "NVRM: Xid (PCI:0000:17:00): 154, GPU recovery action changed from 0x1 (GPU "
+                "Reset Required) to 0x0 (None)"
+            ),
+        ),
+        ("an application's fault", on_log("NVRM: Xid (PCI:0000:17:00): 31, pid=7, MMU Fault")),
+        ("a power cap under load", reading(reasons=0x4)),
+        ("a second toolkit that nobody uses", unused_toolkit),
+        ("a virtual function of a shared GPU", virtual_function),
+        (
+            "the GPU operator's driver container",
+            together(
+                drop(f"{LIB}/libcuda.", f"{LIB}/libnvidia-ml.", "/etc/cdi"),
+                put("/run/nvidia/driver/x", ""),
+            ),
+        ),
+        ("Debian testing has no version", put("/etc/os-release", "ID=debian\n")),
+        (
+            "another kernel that is older",
+            put("/lib/modules/6.8.0-20-generic/kernel/x", ""),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_well_raises_no_alarm(name: str, change: Change, tmp_path: Path) -> None:
+    tree = healthy()
+    change(tree)
+    assert diagnose(examine(tree, tmp_path))["findings"] == []
+
+
+def test_files_that_the_first_program_makes_are_no_fault(tmp_path: Path) -> None:
+    """Freshly booted, /dev/nvidia-uvm is made by nvidia-modprobe when CUDA first starts."""
+    tree = healthy()
+    drop("/dev/nvidia-uvm")(tree)
+    tree["/usr/bin/nvidia-modprobe"] = "x"
+    before = examine(tree, tmp_path / "plain")
+    assert diagnose(before)["findings"][0]["code"] == "DOCTOR-UVM-NODE"
+    write(tree, tmp_path / "setuid")
+    (tmp_path / "setuid/usr/bin/nvidia-modprobe").chmod(0o4755)
+    assert diagnose(examination(Root(str(tmp_path / "setuid"))))["findings"] == []
 
 
 @pytest.mark.parametrize("red", RED, ids=str)
