@@ -69,7 +69,11 @@ def health_ecc(context: Context, values: Values, expect: Values) -> Answer:
         )
     ever = count(values, "uncorrected_ever")
     said = "no uncorrected error" + ("; %d in its life" % ever if ever else "")
-    return passed("on, %d corrected" % count(values, "corrected"), "on", said)
+    shown = "%s, %d corrected" % (
+        "on" if integer(values, "mode") else "off",
+        count(values, "corrected"),
+    )
+    return passed(shown, str(expect["mode"]), said)
 
 
 @check(
