@@ -38,7 +38,11 @@ def services(root: Root) -> Dict[str, Any]:
             name = COMMANDS.get((root.line("/proc/%s/comm" % pid) or "")[:15])
             if name is not None:
                 running[name] = int(pid)
-    found: Dict[str, Any] = {"nvswitches": _nvswitches(root)}
+    # In a container the first process is not the host's init, and the host's are not to be seen.
+    found: Dict[str, Any] = {
+        "nvswitches": _nvswitches(root),
+        "init": root.line("/proc/1/comm"),
+    }
     for name, unit in UNITS.items():
         found[name] = {
             "unit": any(root.exists("%s/%s" % (folder, unit)) for folder in UNIT_FOLDERS),

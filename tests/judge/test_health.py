@@ -356,6 +356,19 @@ def test_a_machine_without_switches_needs_no_fabric_manager(gpu: Pair) -> None:
     assert verdict(gpu, "health.services")[0] == "PASS"
 
 
+def test_from_inside_a_container_the_hosts_fabric_manager_is_not_seen(gpu: Pair) -> None:
+    values = value(gpu[0], "health.services")
+    values["fabric_manager"]["running"] = False
+    values["init"] = "python3"
+    assert verdict(gpu, "health.services")[0] == "NO_REFERENCE"
+
+
+def test_the_chips_own_limit_is_told_and_no_fault(gpu: Pair) -> None:
+    """It ends every clock's rise that nothing else ends, on healthy GPUs too."""
+    value(gpu[0], "health.throttle")["after"]["reliability_ns"] += 1
+    assert verdict(gpu, "health.throttle")[0] == "PASS"
+
+
 def test_the_fabric_managers_package_may_have_any_of_its_names(gpu: Pair) -> None:
     packages = gpu[0]["state"]["packages"]
     packages["nvidia-fabricmanager"] = f"{packages.pop('nvidia-fabricmanager-580')}ubuntu1"

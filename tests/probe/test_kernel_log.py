@@ -199,6 +199,7 @@ def test_a_running_fabric_manager_is_seen(tmp_path: Path) -> None:
     files = {
         UNIT: "",
         WANTED: "",
+        "/proc/1/comm": "systemd\n",
         "/proc/700/comm": "nv-fabricmanage\n",
         "/proc/driver/nvidia-nvswitch/devices/0000:05:00.0/information": "",
         "/proc/driver/nvidia-nvswitch/devices/0000:06:00.0/information": "",
@@ -207,6 +208,7 @@ def test_a_running_fabric_manager_is_seen(tmp_path: Path) -> None:
     assert found["nvswitches"] == 2
     assert found["fabric_manager"] == {"unit": True, "enabled": True, "running": True, "pid": 700}
     assert found["persistenced"]["running"] is False
+    assert found["init"] == "systemd"
 
 
 def test_switches_without_a_driver_are_seen_on_the_bus(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _gpus(policy: PolicyBuilder) -> None:
     policy.expect("health.processes", {"most": 0}, "figures beside another's load mean little")
     throttle = {
         "fails": ["hw_thermal_ns", "hw_power_brake_ns", "sw_thermal_ns", "thermal_policy_ns"],
-        "warns": ["board_limit_ns", "reliability_ns"],
+        "warns": ["board_limit_ns"],
     }
     policy.expect("health.throttle", throttle, THROTTLE)
     policy.expect("health.temperature", {}, "°C, the limits that NVML tells of this GPU")

@@ -9,7 +9,7 @@ from ..context import Answer, Context, entries, integer, text
 from .health_gpu import RECOVERY
 from .nvml_answers import GONE, count
 from .provenance import answered, wrong_place
-from .registry import Values, check, failed, passed
+from .registry import Values, check, failed, no_reference, passed
 
 DRIVER_NOT_LOADED = 9  # nvmlReturn_t of nvml.h
 STARTS = {
@@ -17,6 +17,7 @@ STARTS = {
     DRIVER_NOT_LOADED: "no driver is loaded",
     18: "the driver's library and module are of different versions; reboot",
 }
+INITS = ("systemd", "init")
 FABRIC_MANAGER = re.compile(r"nvidia-fabricmanager(-\d+)?")
 
 
@@ -110,6 +111,9 @@ def health_services(context: Context, values: Values, expect: Values) -> Answer:
     if not switches:
         return passed("no NVSwitch", "", "no fabric manager is needed")
     shown = "%d NVSwitches" % switches
+    if manager["running"] is not True and values.get("init") not in INITS:
+        reason = "the switches are the host's, whose services are not seen from inside a container"
+        return no_reference(shown, reason)
     if manager["running"] is not True:
         remedy = "systemctl enable --now nvidia-fabricmanager" if manager["unit"] else "install it"
         return failed(shown + ", not running", "running", "the fabric manager is off: " + remedy)

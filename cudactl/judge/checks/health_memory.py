@@ -70,7 +70,7 @@ def health_ecc(context: Context, values: Values, expect: Values) -> Answer:
     ever = count(values, "uncorrected_ever")
     said = "no uncorrected error" + ("; %d in its life" % ever if ever else "")
     shown = "%s, %d corrected" % (
-        "on" if integer(values, "mode") else "off",
+        "on" if count(values, "mode") else "off",
         count(values, "corrected"),
     )
     return passed(shown, str(expect["mode"]), said)

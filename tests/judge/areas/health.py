@@ -53,6 +53,7 @@ def machine(evidence: Evidence, *, gpu: bool) -> None:
             "health.driver_log": log,
             "health.services": {
                 "nvswitches": 4 * gpu,
+                "init": "systemd",
                 "fabric_manager": service,
                 "persistenced": service,
             },
@@ -510,7 +511,7 @@ RED: list[Red] = [
     ),
     *(
         Red("health.throttle", name, "gpu", _counter(key, 1_000_000), name, status="WARN")
-        for key, name in (("board_limit_ns", "board limit"), ("reliability_ns", "reliability"))
+        for key, name in (("board_limit_ns", "board limit"),)
     ),
     Red(
         "health.throttle",
