@@ -17,6 +17,7 @@ os.environ["CUDACTL_DESCRIBE_MODELS"] = "1"  # before the models are made
 from pydantic import BaseModel
 
 from cudactl.contracts.certificate import Certificate, Policy
+from cudactl.contracts.diagnosis import Diagnosis
 from cudactl.contracts.diff import LockDiff
 from cudactl.contracts.evidence import Evidence
 from cudactl.contracts.lock import StackLock
@@ -39,6 +40,7 @@ MODELS: dict[str, tuple[type[BaseModel], str]] = {
     "certified": (CertifiedHost, "each element of what `certify host --json` says"),
     "verification": (Verification, "each element of what `certify verify --json` says"),
     "policy": (Policy, "what `certify policy` prints and `certify judge --policy` reads"),
+    "diagnosis": (Diagnosis, "the value of `diagnosis` in what `doctor --json` says"),
     "verdict": (SpecVerdict, "what `stack check --json` says of one spec"),
     "diff": (LockDiff, "the value of `diff` in what `stack diff --json` and `upgrade --json` say"),
     "outdated": (Outdated, "what `stack outdated --json` says"),
