@@ -119,6 +119,34 @@ def test_a_contested_bandwidth_judges_nobody() -> None:
     assert verdict("driver.bandwidth", change)["status"] == "NO_REFERENCE"
 
 
+@pytest.mark.parametrize(
+    ("check", "level"),
+    [
+        ("driver.device", "linkage"),
+        ("driver.kernels", "linkage"),
+        ("driver.copy", "linkage"),
+        ("driver.memory", "execution"),
+        ("driver.compute", "execution"),
+    ],
+)
+def test_each_check_shows_as_much_as_it_did_and_no_more(check: str, level: str) -> None:
+    evidence, policy = fresh("gpu")
+    policy["expectations"] = [e for e in policy["expectations"] if e["check"] == check]
+    policy["legs"] = policy["device_legs"] = []
+    certificate = judge(evidence, policy, "h1", NOW)
+    assert (certificate["verdict"], certificate["level"]) == ("PASS", level)
+
+
+def test_performance_is_fast_and_right_both() -> None:
+    evidence, policy = fresh("gpu")
+    both = ("driver.compute", "driver.bandwidth")
+    policy["expectations"] = [e for e in policy["expectations"] if e["check"] in both]
+    policy["legs"] = policy["device_legs"] = []
+    assert judge(evidence, policy, "h1", NOW)["level"] == "performance"
+    del policy["expectations"][0]
+    assert judge(evidence, policy, "h1", NOW)["level"] == "linkage"
+
+
 @pytest.mark.parametrize("check", ["agreement", "next_kernel", "nouveau", "secure_boot", "nodes"])
 def test_where_no_gpu_is_and_none_was_promised_nothing_of_it_need_be_there(check: str) -> None:
     """But a GPU that is there is never left out."""

@@ -273,6 +273,14 @@ RED: list[Red] = [
         status="ERROR",
     ),
     Red(
+        "driver.compute",
+        "a GPU without any SM",
+        "gpu",
+        put("driver.compute", sm_count=0, sms_visited=0),
+        "nothing was computed",
+        status="ERROR",
+    ),
+    Red(
         "driver.copy",
         "a byte changes on the way",
         "gpu",
