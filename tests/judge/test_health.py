@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cudactl.certify.policy import compile_policy
 from cudactl.judge import judge
+from cudactl.judge.checks import CHECKS
 from cudactl.workflow.references import gpu_references, xid_meanings
 from tests.judge.healthy import DRIVER, GPU, NOW, apt_lock, fresh, value
 
@@ -466,3 +468,11 @@ def test_a_certificate_of_a_prolog_passes_on_a_healthy_machine(gpu: Pair) -> Non
     assert set(health.values()) == {"PASS"}
     assert health["health.gpus"] == "PASS"
     assert certificate["driver"] == DRIVER
+
+
+def test_the_documentation_names_every_check_of_health() -> None:
+    text = (Path(__file__).parent.parent.parent / "docs" / "health.md").read_text()
+    ours = {check for check in CHECKS if check.startswith("health.") and ".ran" not in check}
+    assert {check for check in ours if f"`{check}`" not in text} == set()
+    for number in ("20,000,000", "10,000", "512 rows", "63 pages", "15 pages", "80 replays"):
+        assert number in text
