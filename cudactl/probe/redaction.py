@@ -31,8 +31,8 @@ WORDS = {
     *("slurm", "kernel", "driver", "lab", "dev", "data", "linux", "python", "conda", "torch"),
 }
 NAMED_SECRET = re.compile(
-    r"(?i)([\w.-]*(?:token|passw(?:or)?d|passwd|secret|api[_-]?key|access[_-]?key|credential)[\w.-]*"
-    r"[\"']?\s*[=:]\s*[\"']?)([^\s\"',;]+)"
+    r"(?i)((?:token|passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|credential)[\w.-]*"
+    r"[\"']?\s*[=:]\s*)(\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s\"',;]+)"
 )
 AUTHORIZATION = re.compile(
     r"(?i)(authorization[\"']?\s*[=:]\s*[\"']?)((?:bearer|basic)?\s*[^\s\"',]+)"
@@ -72,7 +72,7 @@ class Redaction:
         text = PRIVATE_KEY.sub(GONE, text)
         text = IN_ADDRESS.sub(r"\1" + GONE + "@", text)
         text = AUTHORIZATION.sub(r"\1" + GONE, text)
-        text = NAMED_SECRET.sub(r"\1" + GONE, text)
+        text = NAMED_SECRET.sub(_without_value, text)
         text = SHAPES.sub(GONE, text)
         text = EMAIL.sub(lambda m: self._as("MAIL", m.group(0)), text)
         text = MAC.sub(lambda m: self._as("MAC", m.group(0).lower()), text)
@@ -100,6 +100,12 @@ class Redaction:
         if "." in value and any(int(part) > 255 for part in value.split(".")):
             return value
         return self._as("ADDRESS", value)
+
+
+def _without_value(match: "re.Match[str]") -> str:
+    """Return a name with its value removed; the quotes stay, or JSON would be none."""
+    quote = match.group(2)[0] if match.group(2)[0] in "\"'" else ""
+    return match.group(1) + quote + GONE + quote
 
 
 def _users(root: Root) -> Set[str]:

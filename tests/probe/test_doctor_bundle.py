@@ -57,6 +57,8 @@ def redact(root: Root) -> Redaction:
         ("mail to a.b@example.org now", "mail to MAIL-1 now"),
         ("HF_TOKEN=hf_abcdefghijklmnopqrstuvwx", "HF_TOKEN=[removed]"),
         ('"password": "hunter2", "x": 1', '"password": "[removed]", "x": 1'),
+        ("db_password = 'two words' # x", "db_password = '[removed]' # x"),
+        ('"hf.token": "a, b"}', '"hf.token": "[removed]"}'),
         ("Authorization: Bearer abc.def", "Authorization: [removed]"),
         ("ghp_0123456789abcdefghijABCDEFGHIJ012345", "[removed]"),
         ("deb https://u:pw@apt.example/x /", "deb https://[removed]@apt.example/x /"),
@@ -81,6 +83,14 @@ def test_what_must_not_leave_is_removed(redact: Redaction, before: str, after: s
 )
 def test_what_the_evidence_lives_on_stays(redact: Redaction, text: str) -> None:
     assert redact.apply(text) == text
+
+
+def test_documents_are_still_documents_afterwards(redact: Redaction, root: Root) -> None:
+    document = {"password": "x y", "token=": ["a", {"secret": 'q"z', "host": "gpu-01"}]}
+    text = redact.apply(json.dumps(document, indent=1))
+    assert json.loads(text)["password"] == "[removed]"
+    assert "x y" not in text
+    assert "gpu-01" not in text
 
 
 def test_a_version_that_dpkg_knows_is_no_address(tmp_path: Path) -> None:
