@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
+
+APT_COMMAND = re.compile(r"'?/usr/bin/apt-get .*?' failed: (.*)", re.DOTALL)
 
 
 def message(result: dict[str, Any]) -> str:
@@ -12,6 +15,9 @@ def message(result: dict[str, Any]) -> str:
         if isinstance(item, dict) and item.get("failed"):
             return message(item)
     text = str(result.get("msg") or "")
+    if match := APT_COMMAND.match(text):
+        # A transaction of a hundred packages is a screenful that the plan has shown already.
+        text = match[1]
     for key in ("stderr", "module_stderr", "stdout"):
         extra = str(result.get(key) or "").strip()
         if extra and extra not in text:

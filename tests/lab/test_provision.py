@@ -321,17 +321,48 @@ def test_a_mirror_that_was_tampered_with_changes_nothing(
         spec.write_text(SMALL.format(os="debian-12", url=server.url, key=good.key_file))
         cudactl("stack", "lock", str(spec), "-o", str(lock), check=0)
         before = installed(host)
-        for mirror, said in ((bad, "size"), (broken, "libcudnn9")):
+        unsigned = good.unsigned(into=tmp_path / "unsigned")
+        for mirror, code, said in (
+            (bad, "APT-LISTS", "Hash Sum mismatch"),
+            (unsigned, "APT-LISTS", "not signed"),
+            (broken, "PROVISION-FAILED", "libcudnn9"),
+        ):
             serve_now(mirror)
             done = provision(host, lab, lock)
-            assert done.returncode == 3, done.stdout + done.stderr
-            assert "PROVISION-FAILED" in done.stderr
-            assert said in done.stderr
+            refused(done, code, 3)
+            assert said in done.stderr, done.stderr
             assert installed(host) == before
             assert not host.exec(["dpkg", "--audit"]).strip()
         serve_now(good)
         provision(host, lab, lock, check=0)
     assert not plan_of(host, lab, lock)["plan"]["steps"]
+
+
+def test_a_mirror_that_is_down_is_named_and_other_peoples_sources_are_not_waited_for(
+    lab: Lab,
+    fresh_host: Callable[[str], LabHost],
+    make_lock: Callable[[str, str], Path],
+    tmp_path: Path,
+) -> None:
+    host = fresh_host("debian-12")
+    mirror = Mirror.build(tmp_path / "mirror", repositories=("debian12",))
+    assert lab.gateway is not None
+    spec, gone = tmp_path / "stack.yaml", tmp_path / "stack.lock"
+    with serving(mirror.root, lab.gateway) as server:
+        spec.write_text(SMALL.format(os="debian-12", url=server.url, key=mirror.key_file))
+        cudactl("stack", "lock", str(spec), "-o", str(gone), check=0)
+    before = installed(host)
+    begun = time.monotonic()
+    done = provision(host, lab, gone)
+    assert time.monotonic() - begun < 60
+    refused(done, "APT-LISTS", 3)
+    assert "Could not connect" in done.stderr
+    assert installed(host) == before
+
+    dead = "deb [trusted=yes] http://127.0.0.1:1/ ./"
+    host.exec(["sh", "-c", f"echo '{dead}' > /etc/apt/sources.list.d/somebody-elses.list"])
+    provision(host, lab, make_lock(SMALL, "debian-12"), check=0)
+    assert not plan_of(host, lab, make_lock(SMALL, "debian-12"))["plan"]["steps"]
 
 
 def started(host: LabHost, lab: Lab, lock: Path) -> subprocess.Popen[str]:

@@ -32,6 +32,16 @@ def test_of_apts_output_only_its_errors_are_told() -> None:
     assert told == "apt failed\nE: hash sum mismatch"
 
 
+def test_apts_long_command_is_left_out() -> None:
+    said = (
+        "'/usr/bin/apt-get -y -o \"Dpkg::Options::=--force-confdef\" install 'a=1' 'b=2'' failed: "
+        "E: You don't have enough free space in /var/cache/apt/archives/.\n"
+    )
+    told = message({"msg": said, "stderr": "E: You don't have enough free space in /var/…"})
+    assert "apt-get" not in told
+    assert told.startswith("E: You don't have enough free space")
+
+
 def test_a_changed_file_is_a_unified_difference() -> None:
     diff = [
         {"before": "a\nb\n", "after": "a\nc\n", "before_header": "/etc/x", "after_header": "/y"}
