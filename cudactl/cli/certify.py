@@ -40,6 +40,27 @@ def certify() -> None:
     "gpus", "--gpu", multiple=True, metavar="UUID|ADDRESS", help="Only this GPU. May be repeated."
 )
 @click.option(
+    "ingest",
+    "--ingest",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER",
+    help="Take in results of dcgmi diag -j, nvbandwidth -j or nccl-tests about the host, which are "
+    "shown as theirs. May be repeated.",
+)
+@click.option(
+    "image",
+    "--container-image",
+    metavar="NAME",
+    help="Run a container of this image, which must be on the host already and have nvidia-smi, "
+    "and compare the GPUs that it sees.",
+)
+@click.option(
+    "--daemon-reload",
+    is_flag=True,
+    help="Reload systemd while that container runs: does it keep its GPUs? Needs root.",
+)
+@click.option(
     "evidence_folder",
     "--keep-evidence",
     type=click.Path(path_type=Path, file_okay=False),
@@ -60,6 +81,9 @@ def host(
     reason: str | None,
     waivers: tuple[Path, ...],
     gpus: tuple[str, ...],
+    ingest: tuple[Path, ...],
+    image: str | None,
+    daemon_reload: bool,
     evidence_folder: Path | None,
     sign: bool,
     key_name: str | None,
@@ -77,6 +101,9 @@ def host(
     Exit code 0: pass; 3: a check failed; 4: could not be measured or reached; 5: only warnings,
     under --strict.
     """
+    from dataclasses import replace
+
+    from cudactl.certify.expectations.ingest import read_results
     from cudactl.cli.certify_progress import Measuring
     from cudactl.workflow.certify import certify_targets, exit_of
     from cudactl.workflow.certify_output import parse_outputs, write_outputs
@@ -85,6 +112,11 @@ def host(
 
     files = parse_outputs(outputs)
     asked = asked_from(tier, only, skip, reason, waivers, gpus)
+    if daemon_reload and image is None:
+        raise click.UsageError("--daemon-reload is for a container: name one's --container-image")
+    if ingest:
+        asked = replace(asked, results=read_results(ingest))
+    asked = replace(asked, image=image, daemon_reload=daemon_reload)
     signer = signing_key(key_name) if sign else None
     chosen = choice(**options)
     password = sudo_password() if store and ask_sudo else None
@@ -95,7 +127,8 @@ def host(
         chosen.inventories,
         chosen.limit,
         chosen.lock,
-        max_hosts=chosen.max_hosts,
+        # One host's results say nothing of another.
+        max_hosts=1 if ingest else chosen.max_hosts,
         ssh_args=chosen.ssh_args,
         current=False,  # what is there is held against the lock that was used, however old
     )

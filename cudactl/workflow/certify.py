@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cudactl.certify.certificate import exit_of as exit_of_certificate
 from cudactl.certify.certificate import make_certificate
+from cudactl.certify.expectations.containers import with_image
+from cudactl.certify.expectations.ingest import with_results
 from cudactl.certify.formats import Judged
 from cudactl.certify.keys import SigningKey
 from cudactl.certify.policy import compile_policy
@@ -69,6 +71,12 @@ class Asked:
     """Only these GPUs, by UUID or PCI address; empty: every one."""
     waivers: tuple[Waiver, ...] = field(default=())
     """Known findings."""
+    results: Mapping[str, str] = field(default_factory=dict)
+    """Other tools' results about the host, to be taken in: name → text."""
+    image: str | None = None
+    """An image that is on the host; a container of it is run to see its GPUs."""
+    daemon_reload: bool = False
+    """Whether systemd is reloaded while that container runs."""
 
 
 def policy_for(lock: StackLock, asked: Asked) -> Policy:
@@ -85,6 +93,10 @@ def policy_for(lock: StackLock, asked: Asked) -> Policy:
         xids=xid_meanings(),
     )
     policy = select(whole, asked.only, asked.skip, asked.reason)
+    if asked.results:
+        policy = with_results(policy, documents=asked.results)
+    if asked.image is not None:
+        policy = with_image(policy, asked.image, daemon_reload=asked.daemon_reload)
     if asked.gpus:
         policy = policy.model_copy(update={"request": {**policy.request, "gpus": list(asked.gpus)}})
     return policy

@@ -17,9 +17,11 @@ from cudactl.certify.expectations.ingest import read_results, with_results
 from cudactl.certify.policy import compile_policy
 from cudactl.contracts.errors import UsageError
 from cudactl.probe.legs import ingest
-from tests.judge.healthy import apt_lock
+from tests.conftest import Cudactl
+from tests.judge.healthy import RECORDED, apt_lock
 
 Json = dict[str, Any]
+LOCK = RECORDED / "wheels-cuda-13.0.lock"
 
 
 def dcgm(*results: Json, title: str = "DCGM Diagnostic", **more: Any) -> Json:
@@ -301,3 +303,34 @@ def test_a_result_that_is_not_there_is_a_wrong_call(tmp_path: Path) -> None:
     assert wrong.value.code == "INGEST-UNREADABLE"
     with pytest.raises(UsageError, match="holds no results"):
         read_results([tmp_path])
+
+
+# --- on the command line ------------------------------------------------------------------------
+
+
+def test_results_are_taken_in_beside_our_own_legs(cudactl: Cudactl, tmp_path: Path) -> None:
+    (tmp_path / "nccl.txt").write_text(TEXT)
+    arguments = ("--tier", "prolog", "--no-sign", "--json", "--lock", str(LOCK))
+    done = cudactl("certify", "host", *arguments, "--ingest", "nccl.txt", cwd=tmp_path)
+    (row,) = json.loads(done.stdout)
+    verdict = next(v for v in row["certificate"]["verdicts"] if v["check"] == "ingest.results")
+    assert verdict["status"] == "PASS"
+    assert verdict["measured"] == "nccl-tests says PASS (1 of 1)"
+    assert "234.9 GB/s" in verdict["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--ingest", "gone.json"], "INGEST-UNREADABLE"),
+        (["a.example", "b.example", "--ingest", "nccl.txt"], "TOO-MANY-HOSTS"),
+        (["--daemon-reload"], "--container-image"),
+    ],
+)
+def test_a_call_that_cannot_be_meant_is_refused(
+    cudactl: Cudactl, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    (tmp_path / "nccl.txt").write_text(TEXT)
+    done = cudactl("certify", "host", "--lock", str(LOCK), *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
