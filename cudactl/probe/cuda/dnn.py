@@ -60,10 +60,12 @@ ENUMS = {
 }
 TYPES = {
     "fp32": ("CUDNN_DATA_FLOAT", "CUDNN_FMA_MATH"),
-    "tf32": ("CUDNN_DATA_FLOAT", "CUDNN_TENSOR_OP_MATH"),
+    "tf32": ("CUDNN_DATA_FLOAT", "CUDNN_DEFAULT_MATH"),
     "fp16": ("CUDNN_DATA_HALF", "CUDNN_TENSOR_OP_MATH"),
 }
-"""Name → type of the data, and how it may be computed; sums are kept in FP32 always."""
+"""Name → type of the data, and how it may be computed; sums are kept in FP32 always.
+
+From Ampere on cuDNN's default permits TF32, which FMA_MATH forbids."""
 ALGORITHMS: Dict[str, Dict[str, str]] = {
     "forward": {
         "implicit_gemm": "CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM",

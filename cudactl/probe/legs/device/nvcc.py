@@ -1,7 +1,7 @@
 """nvcc on a GPU: a program compiled for it, as machine code and as PTX, linked, and run.
 
-It runs twice: as compiled, with cuBLAS and cuDNN where they are linked, and once more with the
-kernel's machine code ignored, so that the driver compiles the PTX.
+Two programs: one of machine code, with cuBLAS and cuDNN where they are linked, and one that holds
+the kernel's PTX only, so that the driver compiles it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from ...cuda.calls import CallFailed
 from ...cuda.runtime_api import compute_capability
@@ -21,7 +21,6 @@ from .nvcc_source import SOURCE
 
 CHECK = "nvcc.run"
 NO_TRACES = {"CUDA_CACHE_DISABLE": "1"}
-FROM_PTX = {"CUDA_FORCE_PTX_JIT": "1"}
 
 
 def measure(request: Values, emit: Emit) -> None:
@@ -43,41 +42,50 @@ def measure(request: Values, emit: Emit) -> None:
     }
     folder = tempfile.mkdtemp(prefix="cudactl-nvcc-")
     try:
-        program = os.path.join(folder, "check")
-        begun = time.monotonic()
-        built = finished(_command(request, nvcc, folder, program, "%d%d" % cc))
-        values.update(compiled=built.returncode == 0, compile_s=time.monotonic() - begun)
-        if built.returncode != 0:
-            emit(CHECK, values, (built.stderr or built.stdout).strip()[-600:] or "nvcc failed")
-            return
-        ran = finished([program, address], dict(os.environ, **NO_TRACES))
-        values.update(_told(ran.stdout), exit_status=ran.returncode, mapped=mapped(ran.stdout))
-        if ran.returncode < 0 or "end" not in values:
-            emit(CHECK, values, _why(values, ran.returncode, ran.stderr))
-            return
-        environment = dict(os.environ, **NO_TRACES, **FROM_PTX)
-        again = finished([program, address, "kernel"], environment)
-        found = _told(again.stdout)
-        values.update({"ptx_" + key: value for key, value in found.items()})
-        values["ptx_exit_status"] = again.returncode
-        why = None if "end" in found else "from PTX: " + _why(found, again.returncode, again.stderr)
-        emit(CHECK, values, why)
+        emit(CHECK, values, _measured(request, nvcc, folder, values))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _command(request: Values, nvcc: str, folder: str, program: str, number: str) -> List[str]:
-    source = os.path.join(folder, "check.cu")
+def _measured(request: Values, nvcc: str, folder: str, values: Values) -> Optional[str]:
+    """Compile and run both programs; return what went wrong."""
+    address, link = str(request["gpu"]["address"]), bool(values["linked"])
+    for prefix, kind, linked in (("", "sm", link), ("ptx_", "compute", False)):
+        program = os.path.join(folder, prefix + "check")
+        begun = time.monotonic()
+        number = str(values["architecture"]).partition("_")[2]
+        codes = [kind + "_" + number] + (["compute_" + number] if kind == "sm" else [])
+        built = finished(_command(request, nvcc, program, codes, linked))
+        values.update(
+            {
+                prefix + "compiled": built.returncode == 0,
+                prefix + "compile_s": time.monotonic() - begun,
+            }
+        )
+        if built.returncode != 0:
+            return (built.stderr or built.stdout).strip()[-600:] or "nvcc failed"
+        ran = finished([program, address], dict(os.environ, **NO_TRACES))
+        found = _told(ran.stdout)
+        values.update({prefix + key: value for key, value in found.items()})
+        values[prefix + "exit_status"] = ran.returncode
+        values["mapped"] = sorted({*values.get("mapped", []), *mapped(ran.stdout)})
+        if ran.returncode != 0 or "end" not in found:
+            return ("from PTX: " if prefix else "") + _why(found, ran.returncode, ran.stderr)
+    return None
+
+
+def _command(request: Values, nvcc: str, program: str, codes: List[str], linked: bool) -> List[str]:
+    source = program + ".cu"
     with open(source, "w", encoding="utf-8") as sink:
         sink.write(SOURCE)
     folders = [str(one) for one in request.get("folders", [])]
-    links = unversioned(folders, os.path.join(folder, "links"))
+    links = unversioned(folders, program + "-links")
     command = [nvcc, "-O2", "--cudart", "shared", source, "-o", program]
-    for code in ("sm_" + number, "compute_" + number):
-        command += ["-gencode", "arch=compute_%s,code=%s" % (number, code)]
+    for code in codes:
+        command += ["-gencode", "arch=compute_%s,code=%s" % (code.partition("_")[2], code)]
     command += ["-I" + str(one) for one in request.get("includes", [])]
     command += ["-L" + one for one in [links, *folders]]
-    if request.get("link"):
+    if linked:
         command += ["-DCUDACTL_LINK", "-lcublas", "-lcudnn"]
     command += ["-lcudart"]
     for path in folders:
