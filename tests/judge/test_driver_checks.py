@@ -98,6 +98,12 @@ def test_as_much_memory_as_was_asked_for_is_enough(part: float, status: str) -> 
     assert verdict("driver.memory", change)["status"] == status
 
 
+def test_one_round_of_all_patterns_is_enough() -> None:
+    found = verdict("driver.memory", lambda e, r: value(e, "driver.memory").update(rounds=1))
+    assert found["status"] == "PASS"
+    assert found["measured"] == "6.98 GiB in 6 patterns"
+
+
 def test_a_speed_of_exactly_the_floor_is_enough_and_its_share_is_told() -> None:
     share = floor("driver.bandwidth").share
 
@@ -117,6 +123,21 @@ def test_a_contested_bandwidth_judges_nobody() -> None:
         value(evidence, "driver.bandwidth")["copy_gbs_median"] = 1.0
 
     assert verdict("driver.bandwidth", change)["status"] == "NO_REFERENCE"
+
+
+@pytest.mark.parametrize(("major", "status"), [(195, "PASS"), (194, "FAIL")])
+def test_the_driver_is_known_by_either_name_that_the_kernel_gives_it(
+    major: int, status: str
+) -> None:
+    """Newer modules are "nvidia" in /proc/devices, older ones "nvidia-frontend"."""
+    majors = {"nvidia": major, "nvidia-uvm": 510}
+    found = verdict("driver.nodes", lambda e, r: value(e, "driver.nodes").update(majors=majors))
+    assert found["status"] == status
+
+
+def test_all_that_agrees_is_told() -> None:
+    found = verdict("driver.agreement", lambda e, r: None)["measured"]
+    assert found == "module 580.95.05, libcuda 580.95.05, on disk 580.95.05"
 
 
 @pytest.mark.parametrize(
