@@ -73,7 +73,7 @@ class Kernel:
 
     def __init__(self, module: str, name: str) -> None:
         (found,) = [m for m in ENTRY.finditer(module) if m.group(1) == name]
-        self.parameters = re.findall(r"\.param \.u64 (\w+)", found.group(2))
+        self.parameters = re.findall(r"\.param \.\w+ (\w+)", found.group(2))
         self.shared: dict[str, int] = {}
         self.shared_bytes = 0
         self.labels: dict[str, int] = {}
@@ -181,6 +181,11 @@ class Thread:
         elif name == "fma" or operation == ["mad", "lo", "s32"]:
             a, b, c = (number(self.value(one), kind) for one in operands[1:])
             self.registers[operands[0]] = bits(a * b + c, kind)
+        elif kind == "f32" and name in ("add", "sub"):
+            a, b = (number(self.value(one), kind) for one in operands[1:])
+            self.registers[operands[0]] = bits(a + b if name == "add" else a - b, kind)
+        elif operation == ["cvt", "rn", "f32", "u32"]:
+            self.registers[operands[0]] = bits(float(self.value(operands[1])), "f32")
         else:
             self.registers[operands[0]] = self.integer(operation, operands[1:])
 
@@ -198,6 +203,7 @@ class Thread:
         results = {
             "mul": lambda b: a * b,
             "add": lambda b: a + b,
+            "sub": lambda b: a - b,
             "and": lambda b: a & b,
             "xor": lambda b: a ^ b,
             "shl": lambda b: a << b,

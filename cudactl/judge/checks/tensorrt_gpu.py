@@ -48,7 +48,7 @@ def tensorrt_engine(context: Context, values: Values, expect: Values) -> Answer:
     without: List[str] = []
     for name, one in found.items():
         if one.get("error") and name not in MUST:
-            without.append("%s (%s)" % (name, str(one["error"])[:80]))
+            without.append("%s (%s)" % (name, str(one["error"])[:120]))
             continue
         wrong = _wrong(one)
         if wrong:
@@ -137,7 +137,7 @@ def tensorrt_accuracy(context: Context, values: Values, expect: Values) -> Answe
     "The classifier's median and p99 latency, FP32 and FP16",
     needs=("fp32", "fp16"),
     per_gpu=True,
-    level="performance",
+    level="execution",
 )
 def tensorrt_latency(context: Context, values: Values, expect: Values) -> Answer:
     """Judge latencies against the policy's own limits; the catalogue has none."""
