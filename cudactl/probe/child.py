@@ -303,7 +303,7 @@ def archive() -> Optional[str]:
 
 def _command(own: Optional[str]) -> List[str]:
     # Naming the archive would do, and would import 6 ms more (runpy) into every leg.
-    start = "import sys;sys.path.insert(0,%r);from cudactl.%s import main;main()"
+    start = "import gc,sys;gc.disable();sys.path.insert(0,%r);from cudactl.%s import main;main()"
     if own is not None:
         return [sys.executable, "-I", "-S", "-c", start % (own, "zipapp_main")]
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

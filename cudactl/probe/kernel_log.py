@@ -35,15 +35,20 @@ JOURNAL = ("journalctl", "--dmesg", "--boot=0", "--no-pager", "--quiet", "--outp
 JOURNAL_S = 1.0
 
 
-def kernel_log(root: Root) -> Dict[str, Any]:
-    """Return the log's findings: "readable", "source", "complete", "xids", "sxids", "signs"."""
+def kernel_log(root: Root, *, whole: bool = True) -> Dict[str, Any]:
+    """Return the log's findings: "readable", "source", "complete", "xids", "sxids", "signs".
+
+    Args:
+        root: The machine's root.
+        whole: Look for what the kernel's buffer has lost; a journal may take a second of it.
+    """
     tried: List[str] = []
     best: Optional[Tuple[str, bool, List[str]]] = None
     for read in (_kmsg, _files, _journal):
         found = read(root, tried)
         if found is not None and (best is None or found[1]):
             best = found
-        if best is not None and best[1]:
+        if best is not None and (best[1] or not whole):
             break
     if best is None:
         return {"readable": False, "tried": tried}

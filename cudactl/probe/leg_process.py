@@ -6,6 +6,7 @@ A module of its own, so that a leg's process imports nothing that only its paren
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -45,6 +46,7 @@ def leg_main(name: str, descriptor: int) -> None:
 
     loading.announce = lambda path: sink.write(json.dumps({"loading": path}).encode() + b"\n")
     request = json.loads(sys.stdin.read() or "{}")
+    gc.enable()  # it was off while this process started; a leg may run for hours
     measure_leg(name.partition("@")[0], request, emit)
     sink.write(b'{"end":true}\n')
     sink.close()

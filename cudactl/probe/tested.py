@@ -30,7 +30,8 @@ def tested_gpus(root: Root, request: Dict[str, Any], state: Dict[str, Any]) -> L
     told = request.get("gpus")
     if isinstance(told, list) and told and all(isinstance(one, dict) for one in told):
         return [dict(one, users=list(one.get("users") or [])) for one in told]
-    computing = users(root)
+    # Who computes is asked of every process, which takes its time.
+    computing = users(root) if state.get("gpus") else {}
     found = []
     for gpu in sorted(state.get("gpus") or [], key=lambda one: str(one["address"])):
         address = str(gpu["address"])

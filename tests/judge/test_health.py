@@ -459,6 +459,15 @@ def test_the_policy_brings_the_catalogues_xids() -> None:
     assert len(expected["expect"]["xids"]) == 172
 
 
+def test_a_prolog_is_content_with_what_the_kernels_buffer_still_holds(gpu: Pair) -> None:
+    value(gpu[0], "health.xids")["complete"] = False
+    assert verdict(gpu, "health.xids")[0] == "WARN"
+    expect(gpu, "health.xids")["whole"] = False
+    assert verdict(gpu, "health.xids")[0] == "PASS"
+    assert policy("prolog")["request"]["legs"]["health"]["kernel_log"] == "buffer"
+    assert policy("nightly")["request"]["legs"]["health"]["kernel_log"] == "whole"
+
+
 def test_a_certificate_of_a_prolog_passes_on_a_healthy_machine(gpu: Pair) -> None:
     prolog = policy("prolog")
     wanted = set(prolog["legs"])

@@ -117,6 +117,16 @@ def test_an_overwritten_buffer_alone_is_not_complete(tmp_path: Path) -> None:
     assert [x["code"] for x in found["xids"]] == [79], "what is left is told all the same"
 
 
+def test_a_prolog_does_not_look_for_what_the_buffer_has_lost(tmp_path: Path) -> None:
+    files = {"/dev/kmsg": kmsg(MMU, first=5000), "/var/log/kern.log": syslog(BOOT, FELL)}
+    found = kernel_log(root(tmp_path, files), whole=False)
+    assert found["source"] == "/dev/kmsg"
+    assert found["complete"] is False
+    (tmp_path / "dev" / "kmsg").unlink()
+    found = kernel_log(Root(str(tmp_path)), whole=False)
+    assert found["source"] == "/var/log/kern.log", "something is better than nothing"
+
+
 def test_a_log_file_that_began_after_the_start_is_not_complete(tmp_path: Path) -> None:
     found = kernel_log(root(tmp_path, {"/var/log/messages": syslog("usb", FELL)}))
     assert (found["source"], found["complete"]) == ("/var/log/messages", False)

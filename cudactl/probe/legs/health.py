@@ -37,7 +37,7 @@ def measure(request: Values, emit: Emit) -> None:
             _nvml(Nvml(*wanted), request, emit)
     root = Root()
     if request.get("kernel_log"):
-        log = kernel_log(root)
+        log = kernel_log(root, whole=request["kernel_log"] != "buffer")
         signs = {key: log.get(key) for key in ("readable", "source", "tried", "signs")}
         emit("health.xids", log, None)
         emit("health.driver_log", signs, None)
