@@ -319,6 +319,31 @@ def test_a_prolog_finds_the_one_bad_gpu_of_four(
         assert f"GPU {GPU['id'][:-2]}03" in reason, "the third is named"
 
 
+@pytest.mark.parametrize(
+    ("faults", "says"),
+    [
+        ({"nvml.driver_version": "570.86.10"}, "NVML answers for another driver"),
+        ({"nvml.init": 18}, "different versions; reboot"),
+        ({"nvml.init": 9}, "no driver is loaded"),
+        ({"nvml.count": 0}, "a GPU is on the bus that the driver does not see"),
+    ],
+)
+def test_a_driver_that_does_not_fit_is_named(
+    pyz: Path, tmp_path: Path, faults: dict[str, object], says: str
+) -> None:
+    folder = gpus.build(tmp_path / "gpu", ["libnvidia-ml.so.1"], faults=faults)
+    measured = machine(pyz, folder)["health.nvml"]
+    evidence, policy = fresh("gpu")
+    for leg in evidence["legs"]:
+        for one in leg["measurements"]:
+            if one["check"] == "health.nvml":  # as if the lab's file lay where the lock's does
+                one["values"] = {**measured, "path": one["values"]["path"]}
+    found = judge(evidence, policy, "h1", NOW)["verdicts"]
+    (verdict,) = [v for v in found if v["check"] == "health.nvml"]
+    assert verdict["status"] == "FAIL"
+    assert says in verdict["reason"]
+
+
 def test_a_prolog_passes_four_healthy_gpus(pyz: Path, tmp_path: Path) -> None:
     folder = gpus.build(tmp_path / "gpu", ["libnvidia-ml.so.1"], FOUR)
     assert prolog(machine(pyz, folder, gpus=True)["health.gpus"])[0] == "PASS"
