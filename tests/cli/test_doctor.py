@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from cudactl.cli.doctor import doctor
 from cudactl.contracts.errors import CudactlError, UnreachableError, UsageError
 from cudactl.judge.doctor.layers import FINDINGS
+from cudactl.judge.doctor.registry import Finding
 from cudactl.reach.fanout import Answer
 from cudactl.reach.targets import Target
 from cudactl.workflow import doctor as workflow
@@ -213,6 +214,7 @@ def test_a_bundle_that_is_none_is_an_error(call: Call, tmp_path: Path) -> None:
 # --- the documentation --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [one.code for one in FINDINGS])
-def test_the_documentation_lists_every_code(code: str) -> None:
-    assert f"`{code}`" in (ROOT / "docs/doctor.md").read_text()
+@pytest.mark.parametrize("one", FINDINGS, ids=lambda one: one.code)
+def test_the_documentation_lists_every_finding_as_it_is_said(one: Finding) -> None:
+    row = f"| `{one.code}` | {one.severity} | {one.title} | {one.needs} |"
+    assert row in (ROOT / "docs/doctor.md").read_text()
