@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Set
 
+from ..errors import JudgeError
 from .exam import Exam
 from .layers import FINDINGS
 from .registry import BROKEN, Finding, Seen
@@ -17,13 +18,16 @@ def diagnose(document: Dict[str, Any]) -> Dict[str, Any]:
     Raises:
         JudgeError: when it is no examination.
     """
-    exam = Exam(document)
+    try:
+        exam = Exam(document)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise JudgeError("the examination is not of the right shape: %s" % error) from error
     held: Dict[str, Seen] = {}
     unclear: List[Dict[str, str]] = []
     for declared in FINDINGS:
         try:
             seen = declared.rule(exam)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             # A sign of the wrong shape is one that was not read; it must not hide the others.
             unclear.append(
                 {

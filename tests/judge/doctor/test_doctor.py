@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from cudactl.certify.doctor import make_diagnosis
+from cudactl.contracts.errors import UnreachableError
 from cudactl.judge import JudgeError
 from cudactl.judge.doctor import diagnose, exit_code, explain
 from cudactl.judge.doctor.layers import FINDINGS
@@ -238,6 +241,36 @@ def test_a_corner_that_was_not_read_is_no_finding(part: str, tmp_path: Path) -> 
 def test_what_is_no_examination_is_refused(wrong: Any) -> None:
     with pytest.raises(JudgeError):
         diagnose(wrong)
+
+
+HOSTILE: tuple[Any, ...] = (None, [], {}, "", "x" * 5000, -1, 1e308, True, [None], [[]], {"a": {}})
+
+
+def _places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place of a document down to the sixth level, lists by their first entries."""
+    found = [path] if path else []
+    inside: Any = ()
+    if isinstance(node, dict):
+        inside = node.items()
+    elif isinstance(node, list):
+        inside = enumerate(node[:2])
+    for key, value in inside if len(path) < 6 else ():
+        found += _places(value, (*path, key))
+    return found
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:12])
+def test_hostile_examinations_are_diagnosed_or_refused(value: Any, tmp_path: Path) -> None:
+    document = examine(RED[0].base(), tmp_path / "wsl")
+    for whole in (document, examine(healthy(), tmp_path / "host")):
+        for *parents, last in _places({k: whole[k] for k in ("state", "signs", "legs")}):
+            copied = copy.deepcopy(whole)
+            node: Any = copied
+            for key in parents:
+                node = node[key]
+            node[last] = value
+            with contextlib.suppress(UnreachableError):  # DOCTOR-UNREADABLE
+                make_diagnosis(copied, "h1")
 
 
 def test_a_diagnosis_changes_nothing_of_its_evidence(tmp_path: Path) -> None:
