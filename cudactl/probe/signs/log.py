@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..files import Root
 from . import ROOT_OR_ADM, Unread
@@ -35,19 +35,25 @@ def kernel_log(root: Root, unread: Unread) -> Dict[str, Any]:
 
 def whole(root: Root) -> Tuple[Optional[str], str]:
     """Return where the kernel log could be read, and all of it."""
-    readers: List[Tuple[str, Callable[[], Optional[str]]]] = [
-        ("/dev/kmsg", lambda: _kmsg(root)),
-        ("journalctl -k", lambda: _journal(root)),
-    ]
-    for source, read in readers:
-        text = read()
-        if text is not None:
-            return source, text
+    text = _kmsg(root)
+    # The kernel keeps a ring: where its beginning is gone, the journal may still have it.
+    if text is None or _begins_late(text):
+        kept = _journal(root)
+        if kept is not None:
+            return "journalctl -k", kept
+    if text is not None:
+        return "/dev/kmsg", text
     for path in FILES:
         text = _end_of(root, path)
         if text is not None:
             return path, text
     return None, ""
+
+
+def _begins_late(text: str) -> bool:
+    """Return whether the first record is not the first of this boot: "priority,number,time,…;"."""
+    number = text.partition(";")[0].split(",")
+    return len(number) > 1 and number[1].isdigit() and int(number[1]) > 0
 
 
 def chosen(text: str) -> List[str]:
