@@ -67,7 +67,12 @@ def test_memory_may_be_a_little_less_than_the_name_says(share: float, status: st
 
 @pytest.mark.parametrize(
     ("bus_id", "status"),
-    [("0000:17:00.0", "PASS"), ("00000000:17:00.0", "PASS"), ("0000:17:00.1", "FAIL")],
+    [
+        ("0000:17:00.0", "PASS"),
+        ("00000000:17:00.0", "PASS"),
+        ("0000:17:00.1", "FAIL"),
+        ("0010:17:00.0", "FAIL"),
+    ],
 )
 def test_an_address_is_the_same_in_every_spelling(bus_id: str, status: str) -> None:
     found = verdict("driver.device", lambda e, r: value(e, "driver.device").update(bus_id=bus_id))
@@ -133,6 +138,44 @@ def test_the_driver_is_known_by_either_name_that_the_kernel_gives_it(
     majors = {"nvidia": major, "nvidia-uvm": 510}
     found = verdict("driver.nodes", lambda e, r: value(e, "driver.nodes").update(majors=majors))
     assert found["status"] == status
+
+
+def test_every_gpu_on_the_bus_needs_its_device_file() -> None:
+    def one_more(evidence: Document, figures: Document) -> None:
+        evidence["state"]["gpus"].append(
+            {"address": "0000:65:00.0", "device": "2335", "driver": "nvidia"}
+        )
+
+    found = verdict("driver.nodes", one_more)
+    assert (found["status"], found["measured"]) == ("FAIL", "1 of 2 GPUs")
+
+
+def test_the_next_kernel_needs_the_locks_driver_whatever_is_loaded_now() -> None:
+    def pending(evidence: Document, figures: Document) -> None:
+        evidence["state"]["module"]["loaded"] = "570.86.15"
+
+    assert verdict("driver.next_kernel", pending)["status"] == "PASS"
+
+
+def test_where_the_next_kernel_is_unknown_the_running_ones_module_must_be_signed() -> None:
+    def unsigned(evidence: Document, figures: Document) -> None:
+        signed = {"6.8.0-31-generic": [False]}
+        value(evidence, "driver.secure_boot").update(next=None, signed=signed)
+
+    found = verdict("driver.secure_boot", unsigned)
+    assert found["status"] == "FAIL"
+    assert "6.8.0-31-generic is not signed" in found["reason"]
+
+
+def test_a_domain_is_a_hexadecimal_number() -> None:
+    evidence, policy = fresh("gpu")
+    evidence["gpus"][0]["address"] = "0010:17:00.0"
+    value(evidence, "driver.device")["bus_id"] = "00000010:17:00.0"
+    found = {v["check"]: v for v in judge(evidence, policy, "h1", NOW)["verdicts"]}
+    assert found["driver.device"]["status"] == "PASS"
+    value(evidence, "driver.device")["bus_id"] = "0011:17:00.0"
+    found = {v["check"]: v for v in judge(evidence, policy, "h1", NOW)["verdicts"]}
+    assert found["driver.device"]["measured"] == "0011:17:00.0"
 
 
 def test_all_that_agrees_is_told() -> None:
