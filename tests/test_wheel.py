@@ -77,6 +77,8 @@ def test_the_wheel_carries_all_it_needs(installed: Path, tmp_path: Path) -> None
     assert found["play"]
     assert found["role"]
     assert found["catalogue"] == 64
+    tested = run(installed / "cudactl", "certify", "selftest", cwd=tmp_path)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def test_the_compiled_catalogue_says_what_the_tables_say(installed: Path, tmp_path: Path) -> None:
