@@ -89,8 +89,9 @@ def crashes(exam: Exam) -> Optional[Seen]:
 
 @finding(
     "DOCTOR-NVML",
-    "NVML does not start, and nothing that was read says why",
-    "nvidia-smi fails in the same way. The code's meaning is all that is known.",
+    "NVML does not start",
+    "nvidia-smi fails in the same way. Where this is told by itself, nothing that was read says why: "
+    "the code's meaning is all that is known.",
     explains=("DOCTOR-CUDA-INIT",),
 )
 def nvml(exam: Exam) -> Optional[Seen]:
@@ -108,8 +109,9 @@ def nvml(exam: Exam) -> Optional[Seen]:
 
 @finding(
     "DOCTOR-CUDA-INIT",
-    "CUDA does not start, and nothing that was read says why",
-    "cuInit answers an error although module, device files and libraries look right.",
+    "CUDA does not start",
+    "cuInit answers an error. Where this is told by itself, module, device files and libraries look "
+    "right, and the code's meaning is all that is known.",
 )
 def cuda_init(exam: Exam) -> Optional[Seen]:
     code = exam.init_code
