@@ -90,7 +90,8 @@ def crashes(exam: Exam) -> Optional[Seen]:
 @finding(
     "DOCTOR-NVML",
     "NVML does not start",
-    "nvidia-smi fails in the same way. Where this is told by itself, nothing that was read says why: "
+    "nvidia-smi fails in the same way. Where this is told by itself, nothing that was read says "
+    "why: "
     "the code's meaning is all that is known.",
     explains=("DOCTOR-CUDA-INIT",),
 )
@@ -110,7 +111,8 @@ def nvml(exam: Exam) -> Optional[Seen]:
 @finding(
     "DOCTOR-CUDA-INIT",
     "CUDA does not start",
-    "cuInit answers an error. Where this is told by itself, module, device files and libraries look "
+    "cuInit answers an error. Where this is told by itself, module, device files and libraries "
+    "look "
     "right, and the code's meaning is all that is known.",
 )
 def cuda_init(exam: Exam) -> Optional[Seen]:
