@@ -110,6 +110,8 @@ class _Gpu:
         self.enter()
         at = self.driver.allocate(len(data))
         self.driver.upload(at, data)
+        # A copy from pageable memory may still be under way, and our stream does not wait for it.
+        self.driver.call("cuCtxSynchronize")
         return at
 
     def read(self, at: int, size: int) -> bytes:
@@ -228,6 +230,7 @@ def _bandwidth(library: Optional[sums.Nccl], gpus: List[_Gpu], request: Values) 
         gpu.enter()
         memory.append((gpu.driver.allocate(size), gpu.driver.allocate(size)))
         gpu.driver.call("cuMemsetD8_v2", memory[-1][0], 0x3C, size)
+        gpu.driver.call("cuCtxSynchronize")
     given, taken = [one[0] for one in memory], [one[1] for one in memory]
 
     def timed(times: int) -> float:

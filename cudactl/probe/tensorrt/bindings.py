@@ -250,7 +250,13 @@ class Engine:
 
     def set_image(self, image: "array.array[float]") -> None:
         """Copy an image to the GPU."""
-        self.driver.upload(self._memory["image"], image.tobytes())
+        self._put("image", image.tobytes())
+
+    def _put(self, name: str, data: bytes) -> None:
+        self.driver.upload(self._memory[name], data)
+        # A copy from pageable memory may still be under way when the call returns (cuda.h, "API
+        # synchronization behavior"), and our stream does not wait for the default one.
+        self.driver.call("cuCtxSynchronize")
 
     def run(self) -> None:
         """Run once and wait."""
@@ -262,7 +268,7 @@ class Engine:
         """Return what comes out for an image, little-endian FP32."""
         self.set_image(image)
         size = self._bytes("classes")
-        self.driver.upload(self._memory["classes"], bytes([UNTOUCHED]) * size)
+        self._put("classes", bytes([UNTOUCHED]) * size)
         self.run()
         return self.driver.download(self._memory["classes"], size)
 

@@ -303,14 +303,14 @@ class Runtime:
             said = "Error Code 1: Serialization (version tag mismatch)"
             self.log.log(Severity.ERROR, "[runtime.cpp] " + said)
             return None
-        return ICudaEngine(json.loads(plan))
+        return ICudaEngine(json.loads(plan), hashlib.sha256(plan).hexdigest())
 
 
 class ICudaEngine:
     """An engine."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
-        self.plan = plan
+    def __init__(self, plan: dict[str, Any], key: str) -> None:
+        self.plan, self.key = plan, key
         self.num_io_tensors = 2
 
     def get_tensor_name(self, number: int) -> str:
@@ -327,7 +327,7 @@ class ICudaEngine:
 
     def create_execution_context(self) -> IExecutionContext | None:
         """Return a context."""
-        return None if _fault("context_none") else IExecutionContext(self.plan)
+        return None if _fault("context_none") else IExecutionContext(self)
 
 
 class IExecutionContext:
@@ -336,12 +336,11 @@ class IExecutionContext:
     _known: dict[str, list[float]] = {}  # noqa: RUF012 - one for all
     _runs = 0
 
-    def __init__(self, plan: dict[str, Any]) -> None:
-        self.plan = plan
+    def __init__(self, engine: ICudaEngine) -> None:
+        self.plan, self.key = engine.plan, engine.key
         self.addresses: dict[str, int] = {}
-        self.key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
-        kinds = {step["kind"] for step in plan["steps"]}
-        self.half = plan["half"] or DataType.HALF in kinds
+        kinds = {step["kind"] for step in self.plan["steps"]}
+        self.half = self.plan["half"] or DataType.HALF in kinds
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         """Say where a tensor lies."""

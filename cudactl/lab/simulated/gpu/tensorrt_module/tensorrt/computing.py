@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from operator import mul
 from typing import Any
 
 HALF, INT8 = 1, 2  # DataType
@@ -37,28 +38,24 @@ def _step(step: dict[str, Any], inputs: list[list[float]], image: list[float]) -
         return _pooled(inputs[0], step["window"][0])
     if op == "matmul":
         rows, columns = len(inputs[0]), len(inputs[1]) // len(inputs[0])
-        return [
-            sum(a * b for a, b in zip(inputs[0], inputs[1][c::columns], strict=True) if a)
-            for c in range(columns)
-            if rows
-        ]
+        return [sum(map(mul, inputs[0], inputs[1][c::columns])) for c in range(columns) if rows]
     return inputs[0]
 
 
 def _convolved(image: list[float], weights: list[float], maps: int, stride: int) -> list[float]:
     """3 × 3, three channels of 224 × 224, a border of one zero."""
-    found = []
-    for number in range(maps):
-        mine = weights[27 * number : 27 * (number + 1)]
-        for top in range(-1, 223, stride):
-            for left in range(-1, 223, stride):
-                total = 0.0
-                for at, weight in enumerate(mine):
-                    y, x = top + at // 3 % 3, left + at % 3
-                    if weight and 0 <= y < 224 and 0 <= x < 224:
-                        total += weight * image[(at // 9 * 224 + y) * 224 + x]
-                found.append(total)
-    return found
+    row, rows = [0.0] * 226, range(224)
+    padded = [
+        [row, *([0.0, *image[(c * 224 + y) * 224 : (c * 224 + y + 1) * 224], 0.0] for y in rows)]
+        for c in range(3)
+    ]
+    windows = [
+        [v for plane in padded for line in plane[y : y + 3] for v in line[x : x + 3]]
+        for y in range(0, 224, stride)
+        for x in range(0, 224, stride)
+    ]
+    filters = [weights[27 * number : 27 * (number + 1)] for number in range(maps)]
+    return [sum(map(mul, window, mine)) for mine in filters for window in windows]
 
 
 def _pooled(planes: list[float], size: int) -> list[float]:
