@@ -1,8 +1,8 @@
 """Simulated GPUs: libraries that compute on the processor, and do wrong on demand.
 
-For machines without a GPU: the legs' device parts run against them for real, as processes of their
-own, and a fault that is named beside the library (a flipped bit, a NaN, a hang, a lost SM) must turn
-the right check red. Whatever touches them is `simulated` in every output.
+For machines without a GPU: the legs' device parts run against them for real, as processes of
+their own, and a fault that is named beside the library (a flipped bit, a NaN, a hang, a lost SM)
+must turn the right check red. Whatever touches them is `simulated` in every output.
 """
 
 from __future__ import annotations

@@ -12,7 +12,11 @@ from cudactl.probe.cuda import nccl
 from cudactl.probe.cuda.calls import prototypes
 
 # nccl.h includes CUDA's headers only for these types.
-CUDA = "#include <stddef.h>\ntypedef struct CUstream_st *cudaStream_t;\ntypedef struct CUevent_st *cudaEvent_t;\n"
+CUDA = """\
+#include <stddef.h>
+typedef struct CUstream_st *cudaStream_t;
+typedef struct CUevent_st *cudaEvent_t;
+"""
 HALF = "typedef struct { unsigned short x; } __half;\n"
 
 
