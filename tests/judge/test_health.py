@@ -392,6 +392,78 @@ def test_nvml_that_does_not_start_is_a_fault_where_a_gpu_is(gpu: Pair, code: int
     assert ("different versions; reboot" in reason) == (code == 18)
 
 
+# --- what is shown ------------------------------------------------------------------------------
+
+
+def shown(pair: Pair, check: str) -> tuple[str, str, str]:
+    """Return what a verdict shows: measured, expected, reason."""
+    certificate = judge(copy.deepcopy(pair[0]), pair[1], "h1", NOW)
+    found = next(v for v in certificate["verdicts"] if v["check"] == check)
+    return found["measured"], found["expected"], found["reason"]
+
+
+def test_a_healthy_machine_says_what_was_measured_and_expected(gpu: Pair) -> None:
+    assert shown(gpu, "health.power") == ("700 W", "700 W", "drew 121 W")
+    assert shown(gpu, "health.ecc") == ("on, 0 corrected", "on", "no uncorrected error")
+    assert shown(gpu, "health.pcie") == ("gen 5 x16", "gen 5 x16", "0 replays")
+    assert shown(gpu, "health.nvlink") == ("18 of 18 links up", "all", "0 CRC errors, 0 replays")
+    assert shown(gpu, "health.fabric") == ("completed", "completed", "registered, and healthy")
+    assert shown(gpu, "health.clocks")[:2] == ("1980 of 1980 MHz", "1980 MHz")
+    assert shown(gpu, "health.repair")[:2] == ("none pending", "none")
+    assert shown(gpu, "health.driver_log")[:2] == ("none", "none")
+    assert shown(gpu, "health.xids")[:2] == ("0 noted", "none")
+    assert shown(gpu, "health.stale")[:2] == ("none of 300", "none")
+    assert shown(gpu, "health.gpus")[:2] == ("1 GPUs", "all well")
+    assert shown(gpu, "health.recovery")[:2] == ("0", "0")
+    assert shown(gpu, "health.memory_repair")[:2] == ("0 rows replaced", "fewer than 512")
+    assert shown(gpu, "health.services")[:2] == (f"4 NVSwitches, fabric manager {DRIVER}", DRIVER)
+    assert shown(gpu, "health.temperature")[2] == (
+        "50 °C of room; slows down at 89 °C; memory 42 °C of 95"
+    )
+
+
+def test_findings_say_what_was_found_and_wanted(gpu: Pair) -> None:
+    value(gpu[0], "health.ecc").update(uncorrected=1, uncorrected_dram=1)
+    value(gpu[0], "health.nvlink")["links"][4]["active"] = False
+    value(gpu[0], "health.services")["fabric_manager"]["running"] = False
+    value(gpu[0], "health.fabric")["health_summary"] = 2
+    value(gpu[0], "health.driver_log")["signs"] = {"init_failed": "NVRM: x"}
+    assert shown(gpu, "health.ecc")[:2] == ("1 uncorrected", "0")
+    assert shown(gpu, "health.ecc")[2].endswith("was loaded: 1 in DRAM")
+    assert shown(gpu, "health.nvlink")[:2] == ("17 of 18 links up", "all")
+    assert shown(gpu, "health.services")[:2] == ("4 NVSwitches, not running", "running")
+    assert shown(gpu, "health.fabric")[:2] == ("completed", "healthy")
+    assert shown(gpu, "health.driver_log")[:2] == ("init_failed", "none")
+
+
+def test_a_skip_names_the_gpu_whose_table_row_says_so(gpu: Pair) -> None:
+    reference(gpu, nvlink_gbs=None, nvswitch=False, name="L40S")
+    assert shown(gpu, "health.nvlink")[2] == "the GPU table knows no NVLink on L40S"
+    assert "boards with L40S have no switch" in shown(gpu, "health.fabric")[2]
+
+
+def test_clocks_that_are_not_told_and_not_set_pass(gpu: Pair) -> None:
+    value(gpu[0], "health.clocks").update(sm_set_mhz=None, memory_set_mhz=None, reasons=1)
+    assert verdict(gpu, "health.clocks")[0] == "PASS"
+
+
+@pytest.mark.parametrize(("code", "status"), [(2, "PASS"), (3, "PASS"), (13, "PASS"), (4, "ERROR")])
+def test_a_gpu_that_cannot_be_divided_has_mig_off(gpu: Pair, code: int, status: str) -> None:
+    pair = refuse(gpu, "health.modes", code, "mig", "mig_pending")
+    assert verdict(pair, "health.modes")[0] == status
+
+
+def test_half_a_pcie_link_is_an_error(gpu: Pair) -> None:
+    assert verdict(refuse(gpu, "health.pcie", 3, "width"), "health.pcie")[0] == "ERROR"
+
+
+def test_another_gpu_without_firmware_measured_is_no_other_vbios(gpu: Pair) -> None:
+    evidence = gpu[0]
+    second = {**GPU, "id": "GPU-c0dac711-0000-4000-8000-000000000002", "address": "0000:65:00.0"}
+    evidence["gpus"].append(second)
+    assert verdict(gpu, "health.firmware")[0] == "PASS"
+
+
 # --- policies -----------------------------------------------------------------------------------
 
 

@@ -181,11 +181,9 @@ def health_power(context: Context, values: Values, expect: Values) -> Answer:
     per_gpu=True,
 )
 def health_pcie(context: Context, values: Values, expect: Values) -> Answer:
-    if not_told(values, "generation", "width"):
-        answer = refused(context, values, "generation", "width", must=False)
-        return answer or no_reference("", "")
     needed = ("generation", "generation_max", "width", "width_max")
-    answer = refused(context, values, *needed, must=True)
+    # A GPU that tells neither has no PCIe link; one that tells half of it is not whole.
+    answer = refused(context, values, *needed, must=not not_told(values, "generation", "width"))
     if answer:
         return answer
     generation, width = integer(values, "generation_busy"), integer(values, "width_busy")
