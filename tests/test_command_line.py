@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from cudactl.cli import COMMANDS
-from cudactl.contracts.lock import LockTarget, StackLock
+from cudactl.contracts.lock import LockSource, LockTarget, StackLock
 from cudactl.contracts.spec import StackSpec
 from cudactl.stack.lock.file import write_lock
+from tests.provision.conftest import package
 
 BIN = Path(sys.executable).parent
 
@@ -97,8 +98,8 @@ def some_lock(tmp_path: Path) -> Path:
         catalogue_hash="2" * 64,
         target=LockTarget(os="debian-12", arch="x86_64", packages="apt"),
         resolved={"cuda": "13.0.2"},
-        sources=[],
-        packages=[],
+        sources=[LockSource(name="nvidia", kind="apt", url="http://m.invalid/", vendor=False)],
+        packages=[package("cuda-cudart-13-0", "13.0.96-1")],
     )
     write_lock(lock, tmp_path / "some.lock")
     return tmp_path / "some.lock"
