@@ -436,6 +436,30 @@ def test_findings_say_what_was_found_and_wanted(gpu: Pair) -> None:
     assert shown(gpu, "health.driver_log")[:2] == ("init_failed", "none")
 
 
+def test_details_are_told(gpu: Pair) -> None:
+    assert shown(gpu, "health.device")[0] == "NVIDIA H200, serial 1650000000001"
+    assert shown(gpu, "health.throttle")[2] == "nothing held the clocks down"
+    value(gpu[0], "health.throttle")["after"]["sw_power_cap_ns"] += 1
+    assert shown(gpu, "health.throttle")[2].startswith("only the power cap")
+    value(gpu[0], "health.throttle")["load"] = {"kind": "none"}
+    assert shown(gpu, "health.throttle")[0].endswith("(no load)")
+    value(gpu[0], "health.memory_repair")["failure"] = 1
+    assert shown(gpu, "health.memory_repair")[:2] == ("failure", "none")
+    value(gpu[0], "health.repair")["tpc_pending"] = 1
+    assert shown(gpu, "health.repair")[:2] == ("pending", "none")
+    value(gpu[0], "health.gpus")["gpus"][0]["handle_code"] = 15
+    assert shown(gpu, "health.gpus")[2].startswith(f"GPU {GPU['id']}: the GPU is lost")
+    expect(gpu, "health.modes")["mig"] = None
+    assert shown(gpu, "health.modes")[1] == "MIG either, persistence on"
+    assert "times" not in shown(log(gpu, 79, count=1), "health.xids")[2]
+
+
+@pytest.mark.parametrize("code", range(2, 9))
+def test_every_wrong_configuration_of_the_fabric_is_named(gpu: Pair, code: int) -> None:
+    value(gpu[0], "health.fabric")["health_mask"] = 426 & ~0xF00 | code << 8
+    assert "is configured wrongly" in verdict(gpu, "health.fabric")[1]
+
+
 def test_a_skip_names_the_gpu_whose_table_row_says_so(gpu: Pair) -> None:
     reference(gpu, nvlink_gbs=None, nvswitch=False, name="L40S")
     assert shown(gpu, "health.nvlink")[2] == "the GPU table knows no NVLink on L40S"
