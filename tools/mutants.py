@@ -325,6 +325,9 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     paths = [p for p in sorted(JUDGE.rglob("*.py")) if wanted(p)]
     found = [m for p in paths if chosen.only in str(p.relative_to(JUDGE)) for m in mutants(p)]
+    if not found:
+        print(f"no module of the judge is called {chosen.only!r}")
+        return 2
     if chosen.sample is not None:
         found = random.Random(chosen.seed).sample(found, min(chosen.sample, len(found)))  # noqa: S311
     known = cases()
@@ -347,7 +350,7 @@ def main() -> int:
                 print(f"{done} of {len(found)}, {time.monotonic() - begun:.0f} s", flush=True)
     for module, count in sorted(by_module.items()):
         print(f"{1 - left[module] / count:7.1%}  {count:5}  {module}")
-    score = 1 - len(survivors) / len(found) if found else 0.0
+    score = 1 - len(survivors) / len(found)
     print(f"{score:.1%} of {len(found)} mutants were seen; {len(survivors)} were not")
     return 0 if score >= AGREED else 3
 
