@@ -45,7 +45,12 @@ def compile_policy(
         references=dict(references or {}),
         waivers=list(waivers),
         without_gpu=policy.without_gpu,
-        # Hashing the driver's libraries takes longer than a prolog may.
-        request={"world": "system", "hash": tier != "prolog", "legs": legs},
+        request={
+            "world": "system",
+            # Hashing the driver's libraries takes longer than a prolog may.
+            "hash": tier != "prolog",
+            "legs": legs,
+            **({} if legs else {"state_only": True}),
+        },
         expectations=policy.expectations,
     )

@@ -37,7 +37,8 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
         request: {"world": "system"|"user", "hash": bool, "legs": {name: {"deadline_s": …, …}}}.
     """
     legs = request.get("legs")
-    if not isinstance(legs, dict) or not legs:
+    # A lock without libraries is judged by the machine's state alone; the request then says so.
+    if not isinstance(legs, dict) or not (legs or request.get("state_only") is True):
         raise RequestError("the request names no legs")
     unknown = sorted(set(legs) - set(LEGS))
     if unknown:

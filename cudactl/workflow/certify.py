@@ -138,7 +138,7 @@ def certify_targets(
     """
     asked = asked or Asked(tier, gpus=tuple(gpus), waivers=tuple(waivers))
     policies = {lock.hash: policy_for(lock, asked) for lock in locks.values()}
-    if not all(policy.request["legs"] for policy in policies.values()):
+    if not all(p.request["legs"] or p.request.get("state_only") for p in policies.values()):
         raise UsageError(
             "CHECK-NONE-LEFT",
             "nothing would run on the host: every leg is left out",
