@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import os
 import re
 
@@ -119,7 +119,7 @@ def _key(root: Root, signed_by: Optional[str]) -> Optional[str]:
             data = stream.read(LARGEST_KEY + 1)
     except OSError:
         return None
-    return base64.b64encode(data).decode() if len(data) <= LARGEST_KEY else None
+    return binascii.b2a_base64(data, newline=False).decode() if len(data) <= LARGEST_KEY else None
 
 
 def _deb822(text: str) -> List[Tuple[List[str], Optional[str]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
+import re
 import sys
 
 from . import TYPE_CHECKING
@@ -23,11 +23,16 @@ def os_release(root: Root) -> Dict[str, str]:
     for line in text.splitlines():
         key, separator, value = line.partition("=")
         if separator and key.isidentifier():
-            try:
-                values[key] = "".join(shlex.split(value))
-            except ValueError:
-                values[key] = value
+            values[key] = _unquoted(value.strip())
     return values
+
+
+def _unquoted(value: str) -> str:
+    """Return a value of os-release without the shell's quotes (os-release(5))."""
+    quote = value[:1]
+    if quote in ("'", '"') and len(value) > 1 and value.endswith(quote):
+        value = value[1:-1]
+    return value if quote == "'" else re.sub(r"\\(.)", r"\1", value)
 
 
 def operating_system(root: Root) -> Dict[str, Any]:

@@ -83,7 +83,7 @@ def run_probe(
         deadline_s: Seconds for one host, connection included.
         on_answer: Called as each answer arrives.
     """
-    payload = zipapp.build()
+    payload = zipapp.build_state() if arguments == ["state"] else zipapp.build()
     return _fan_out(
         targets,
         BOOTSTRAP,

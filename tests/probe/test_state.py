@@ -176,6 +176,26 @@ def test_proprietary_module(tree: Path, probe: Probe) -> None:
     assert (module["loaded"], module["flavour"]) == ("535.161.08", "proprietary")
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('"Ubuntu 24.04.3 LTS"', "Ubuntu 24.04.3 LTS"),
+        ("'Debian'", "Debian"),
+        ("plain", "plain"),
+        (r'"a \"quoted\" \$name"', 'a "quoted" $name'),
+        ('"cut', '"cut'),
+        ("", "ubuntu"),
+    ],
+)
+def test_names_are_read_as_a_shell_reads_them(
+    tree: Path, probe: Probe, written: str, read: str
+) -> None:
+    """os-release(5): values are quoted as in a shell, or not at all."""
+    line = f"PRETTY_NAME={written}\n" if written else ""
+    (tree / "etc/os-release").write_text(f"ID=ubuntu\nVERSION_ID=24.04\n{line}")
+    assert probe("state", "--root", str(tree))["os"]["pretty"] == read
+
+
 def test_an_empty_machine_has_an_honest_document(tmp_path: Path, probe: Probe) -> None:
     state = HostState.model_validate(probe("state", "--root", str(tmp_path)))
     assert state.packages == {}

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from cudactl import zipapp
+from cudactl.reach.fanout import run_probe
+from cudactl.reach.targets import Target
 from tests.judge.healthy import RECORDED, fresh
 from tests.probe.conftest import interpreters
 
@@ -87,6 +89,28 @@ def test_it_holds_probe_and_judge_and_nothing_else() -> None:
     assert rooms == {"probe", "judge"}
     alone = {name for name in names if name.count("/") < 2}
     assert alone == {"__main__.py", "cudactl/__init__.py", "cudactl/zipapp_main.py"}
+
+
+def test_what_only_tells_the_state_tells_the_same() -> None:
+    """Many hosts at once are sent a small part of it, which must not be another probe."""
+    assert len(zipapp.build_state()) < len(zipapp.build()) / 5
+    (target,) = [Target(name="here", connection="local", python=sys.executable)]
+    (small,) = run_probe([target], ["state"])
+    (whole,) = run_probe([target], ["state", "--root", "/"])
+    assert small.document is not None
+    assert whole.document is not None
+    moving = {"taken_at", "duration_s", "disks"}
+    assert {k: v for k, v in small.document.items() if k not in moving} == {
+        k: v for k, v in whole.document.items() if k not in moving
+    }
+
+
+@pytest.mark.parametrize("version", sorted(interpreters()))
+def test_the_state_is_told_under_every_python(version: str) -> None:
+    target = Target(name="here", connection="local", python=interpreters()[version])
+    (answer,) = run_probe([target], ["state"])
+    assert answer.document is not None, answer.error
+    assert answer.document["python"]["version"].startswith(version + ".")
 
 
 def test_the_written_file_runs_by_itself(tmp_path: Path) -> None:
