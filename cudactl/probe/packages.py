@@ -20,17 +20,18 @@ LARGEST_KEY = 64 * 1024
 ONE_LINE = re.compile(r"^deb(?:-src)?\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s")
 
 
-def installed(root: Root, native: Optional[str]) -> Tuple[Dict[str, str], List[str], List[Any]]:
-    """Return installed packages (name → version), holds, and broken packages.
+def installed(root: Root) -> Tuple[Optional[str], Dict[str, str], List[str], List[Any]]:
+    """Return dpkg's architecture, installed packages (name → version), holds, and broken packages.
 
-    Args:
-        root: The tree.
-        native: dpkg's architecture; packages of another one get ":arch" behind their name.
+    The architecture is the one that the dpkg package itself has; packages of another one get
+    ":arch" behind their name.
     """
+    stanzas = _stanzas(root.text(STATUS) or "")
+    native = next((s.get("Architecture") for s in stanzas if s["Package"] == "dpkg"), None)
     packages: Dict[str, str] = {}
     holds: List[str] = []
     broken: List[Any] = []
-    for fields in _stanzas(root.text(STATUS) or ""):
+    for fields in stanzas:
         name, arch, status = fields["Package"], fields.get("Architecture"), fields.get("Status", "")
         words = status.split()
         if len(words) != 3:
@@ -42,7 +43,7 @@ def installed(root: Root, native: Optional[str]) -> Tuple[Dict[str, str], List[s
             packages[full] = fields.get("Version", "")
         if words[0] == "hold":
             holds.append(full)
-    return packages, sorted(holds), broken
+    return native, packages, sorted(holds), broken
 
 
 def _stanzas(text: str) -> List[Dict[str, str]]:
@@ -54,18 +55,6 @@ def _stanzas(text: str) -> List[Dict[str, str]]:
         if stanzas:
             stanzas[-1][field] = value
     return stanzas
-
-
-def architecture(root: Root) -> Optional[str]:
-    """Return dpkg's native architecture: the one the dpkg package itself has."""
-    text = root.text(STATUS) or ""
-    begin = text.find("\nPackage: dpkg\n")
-    begin = 0 if text.startswith("Package: dpkg\n") else begin
-    if begin < 0:
-        return None
-    end = text.find("\n\n", begin)
-    (stanza,) = _stanzas(text[begin : end if end >= 0 else None])
-    return stanza.get("Architecture")
 
 
 def locked(root: Root) -> Optional[bool]:

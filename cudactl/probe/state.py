@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 def host_state(root: Root) -> Dict[str, Any]:
     """Return the HostState document of the machine (or fixture tree) at `root`."""
     begun = time.time()
-    arch = packages.architecture(root)
-    there, holds, broken = packages.installed(root, arch)
+    arch, there, holds, broken = packages.installed(root)
     return {
         "schema_version": 1,
         "probe_version": VERSION,

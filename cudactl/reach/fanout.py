@@ -83,7 +83,11 @@ def run_probe(
         deadline_s: Seconds for one host, connection included.
         on_answer: Called as each answer arrives.
     """
-    payload = zipapp.build_state() if arguments == ["state"] else zipapp.build()
+    if arguments == ["state"]:
+        # Compiling takes the controller what it spares a host.
+        payload = zipapp.build_state(compiled=len(targets) > 2)
+    else:
+        payload = zipapp.build()
     return _fan_out(
         targets,
         BOOTSTRAP,

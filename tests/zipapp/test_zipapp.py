@@ -105,12 +105,34 @@ def test_what_only_tells_the_state_tells_the_same() -> None:
     }
 
 
-@pytest.mark.parametrize("version", sorted(interpreters()))
-def test_the_state_is_told_under_every_python(version: str) -> None:
-    target = Target(name="here", connection="local", python=interpreters()[version])
-    (answer,) = run_probe([target], ["state"])
-    assert answer.document is not None, answer.error
-    assert answer.document["python"]["version"].startswith(version + ".")
+def test_the_state_is_told_under_every_python_whoever_compiled_it() -> None:
+    """To many, this Python's bytecode is sent along, which all others must leave alone."""
+    asked = [
+        Target(name=f"{version} {number}", connection="local", python=python)
+        for version, python in interpreters().items()
+        for number in range(3)
+    ]
+    for answer in run_probe(asked, ["state"]) + run_probe(asked[:1], ["state"]):
+        assert answer.document is not None, answer.error
+        version = answer.target.name.split()[0]
+        assert answer.document["python"]["version"].startswith(version + ".")
+
+
+def test_bytecode_is_used_where_it_fits(tmp_path: Path) -> None:
+    """With sources that cannot be compiled, only an interpreter that takes the bytecode runs."""
+    with zipfile.ZipFile(io.BytesIO(zipapp.build_state(compiled=True))) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "spoilt.zip", "w") as spoilt:
+        for name, content in files.items():
+            spoilt.writestr(name, content if name.endswith(".pyc") else b"no python")
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'spoilt.zip')!r})\n"
+        "from cudactl.zipapp_main import main; main([])"
+    )
+    for version, python in interpreters().items():
+        done = subprocess.run([python, "-I", "-S", "-c", script], capture_output=True, text=True)
+        same = version == f"{sys.version_info[0]}.{sys.version_info[1]}"
+        assert (done.returncode == 0) is same, version
 
 
 def test_the_written_file_runs_by_itself(tmp_path: Path) -> None:
