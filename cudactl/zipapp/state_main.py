@@ -8,11 +8,14 @@ import sys
 from cudactl.probe.files import Root
 from cudactl.probe.state import host_state
 
-TYPE_CHECKING = False  # see probe/__init__.py
-if TYPE_CHECKING:
-    pass
-
 
 def main(arguments: list[str]) -> None:
-    """Print the HostState document on one line, as the verb `state` does."""
-    sys.stdout.write(json.dumps(host_state(Root()), separators=(",", ":")) + "\n")
+    """Print the HostState document on one line, as the verb `state` does.
+
+    Args:
+        arguments: As the whole zipapp takes them; "--root FOLDER" reads another tree.
+    """
+    root = "/"
+    if "--root" in arguments[:-1]:
+        root = arguments[arguments.index("--root") + 1]
+    sys.stdout.write(json.dumps(host_state(Root(root)), separators=(",", ":")) + "\n")
