@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from ..context import Answer, Context, cuda_version, dotted, entries, integer, text
 from .provenance import library, wrong_place
@@ -73,7 +73,7 @@ def cudnn_sublibraries(context: Context, values: Values, expect: Values) -> Answ
 
 def _versions(context: Context, part: Dict[str, Any], path: str, locked: str) -> List[str]:
     """Return what tells a part's version: its own call, its file's name, the wheel it is from."""
-    found: List[Optional[str]] = []
+    found: List[str] = []
     if part.get("version_number") is not None:
         found.append(dotted(integer(part, "version_number")))
     named = part.get("file_version")
@@ -84,4 +84,4 @@ def _versions(context: Context, part: Dict[str, Any], path: str, locked: str) ->
     # a file that is still what the wheel brought is of its version.
     if str(known.get("package")).startswith("stack:") and known.get("intact") is True:
         found.append(locked)
-    return [version for version in found if version is not None]
+    return found
