@@ -1,4 +1,4 @@
-"""What one check says of a healthy machine with something changed: the whole verdict, to compare."""
+"""What one check says of a healthy machine with something changed: its whole verdict."""
 
 from __future__ import annotations
 
