@@ -1,7 +1,7 @@
 """Plan: what has to change on one host, step by step, and why.
 
-A plan is a pure function of lock and state. Its hash covers host, lock and steps: a saved plan is
-applied only when planning again from the host's fresh state gives the same hash.
+A plan is a pure function of lock, state and the caller's choices. Its hash covers host, lock,
+choices and steps: a saved plan is applied only when planning again gives the same hash.
 """
 
 from __future__ import annotations
@@ -28,10 +28,20 @@ Role = Literal[
 Risk = Literal["none", "restart", "reboot", "drain"]
 
 
+class Choices(Contract):
+    """What the caller of one run decides, beside the lock; part of what is approved."""
+
+    reboot: Literal["auto", "never", "always"] = "auto"
+    """auto: reboot when the state needs it and nothing smaller helps; never: say so instead;
+    always: reboot whenever anything changes."""
+    take_over: bool = False
+    """Accept what is in the way and not ours: replace it, keeping a copy, instead of refusing."""
+
+
 class Change(Contract):
     """One thing that becomes different."""
 
-    kind: Literal["package", "file", "service", "folder", "hold"]
+    kind: Literal["package", "file", "service", "folder", "hold", "module", "link", "boot"]
     """What sort of thing."""
     name: str
     """Package name, path, or unit."""
@@ -90,6 +100,8 @@ class Plan(Contract):
     """Hash of the lock."""
     state_hash: str
     """Hash of what the plan read from the host's state."""
+    choices: Choices = Field(default_factory=Choices)
+    """What the caller decided for this run."""
     steps: list[PlanStep]
     """Steps, in the order they are done; empty when there is nothing to do."""
     findings: list[Finding] = Field(default_factory=list)
@@ -97,11 +109,12 @@ class Plan(Contract):
 
     @property
     def hash(self) -> str:
-        """sha256 over host, lock and steps: what is approved."""
+        """sha256 over host, lock, choices and steps: what is approved."""
         return canonical_hash(
             {
                 "host": self.host,
                 "lock": self.lock_hash,
+                "choices": self.choices.model_dump(mode="json"),
                 "steps": [s.model_dump(mode="json") for s in self.steps],
             }
         )

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import Field
 
 from cudactl.contracts.base import Contract
+from cudactl.contracts.state_kernel import KernelState, ModuleState
+from cudactl.contracts.state_machine import CdiSpec, ContainerRuntime, Platform, ServiceState
 
 
 class OsState(Contract):
@@ -31,19 +33,6 @@ class OsState(Contract):
     def name(self) -> str:
         """The name used in specs: "ubuntu-24.04"."""
         return f"{self.id}-{self.version_id}"
-
-
-class KernelState(Contract):
-    """Kernels: the running one and the one the next boot will take."""
-
-    running: str
-    """Release of the running kernel (uname -r)."""
-    newest_installed: str | None
-    """Newest kernel under /lib/modules or /boot, where one is installed."""
-    headers: list[str] = Field(default_factory=list)
-    """Releases whose headers are installed."""
-    secure_boot: bool | None
-    """Secure Boot state from EFI variables; None where there is no EFI or it cannot be read."""
 
 
 class PythonState(Contract):
@@ -134,19 +123,6 @@ class VendorFiles(Contract):
     """What no Debian package owns; at most 200. Home folders are not looked into."""
     more: int
     """How many further ones there are."""
-
-
-class ModuleState(Contract):
-    """The NVIDIA kernel module, loaded and on disk."""
-
-    loaded: str | None
-    """Version of the loaded module; None when it is not loaded."""
-    flavour: Literal["open", "proprietary"] | None
-    """Flavour of the loaded module."""
-    on_disk: dict[str, str] = Field(default_factory=dict)
-    """Kernel release → module version found on disk."""
-    nouveau: bool
-    """True when nouveau is loaded."""
 
 
 class PciGpu(Contract):
@@ -277,6 +253,16 @@ class HostState(Contract):
     """Processes with NVIDIA device files open (of other users only when root)."""
     disks: list[DiskState]
     """Room on /, /boot, /var, /opt."""
+    platform: Platform = Field(default_factory=Platform)
+    """What sort of machine this is."""
+    services: dict[str, ServiceState] = Field(default_factory=dict)
+    """Units that matter here (nvidia-*, dcgm, docker, containerd …) and are installed."""
+    alternatives: dict[str, str] = Field(default_factory=dict)
+    """Alternatives of NVIDIA's, e.g. "cuda" → "/usr/local/cuda-13.0"."""
+    container_runtimes: list[ContainerRuntime] = Field(default_factory=list)
+    """Container engines, with what they know of NVIDIA."""
+    cdi: list[CdiSpec] = Field(default_factory=list)
+    """CDI specifications of NVIDIA's under /etc/cdi and /var/run/cdi."""
     container_engines: list[str]
     """Container engines found: docker, containerd, podman."""
     owners: list[str]

@@ -22,7 +22,7 @@ from cudactl.contracts.errors import CudactlError
 from cudactl.contracts.state import HostLock, HostState
 from cudactl.provision import claim as claims
 from cudactl.provision.plan import make_plan
-from cudactl.provision.preflight import busy_finding
+from cudactl.provision.preflight.readiness import busy_finding
 from cudactl.stack.lock.file import read_lock
 
 

@@ -7,8 +7,10 @@ import pytest
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Plan
 from cudactl.contracts.state import HostState
-from cudactl.provision.desired import environment_files, protection_files, repository_files
 from cudactl.provision.plan import make_plan
+from cudactl.provision.steps.environment import environment_files
+from cudactl.provision.steps.protection import protection_files
+from cudactl.provision.steps.repository import repository_files
 from tests.provision.conftest import bare_state
 
 NOW = 2000.0

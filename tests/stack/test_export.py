@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from cudactl.contracts.errors import Exit, UsageError
 from cudactl.contracts.lock import StackLock
 from cudactl.lab.mirror import Mirror
-from cudactl.provision.desired import repository_files
+from cudactl.provision.steps.repository import repository_files
 from cudactl.stack.facts.catalogue import load_catalogue
 from cudactl.stack.lock.export import FORMS, export_lock, variables
 from tests.lab.mirror.apt import Apt
