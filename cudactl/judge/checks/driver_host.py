@@ -193,9 +193,7 @@ def driver_secure_boot(context: Context, values: Values, expect: Values) -> Answ
         return passed("off", "", "Secure Boot is off")
     following = str(values.get("next") or values.get("running"))
     signed = dict(values["signed"]).get(following)
-    if not signed:
-        return unmeasured("whether the module for %s is signed could not be read" % following)
-    if signed[0] is None:
+    if not signed or signed[0] is None:
         return unmeasured("whether the module for %s is signed could not be read" % following)
     if signed[0] is not True:
         reason = "Secure Boot is on and the module for %s is not signed: it will not load"
