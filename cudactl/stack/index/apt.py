@@ -10,30 +10,30 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import re
-import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 
-from cudactl.contracts.errors import UsageError
-from cudactl.stack.index.fetching import (
-    IndexRefused,
-    fetch,
-    keep,
-    unreachable,
-    without_password,
-)
+from cudactl.stack.index.fetching import IndexRefused, fetch, keep, without_password
+from cudactl.stack.index.key_files import read_key_file
 from cudactl.stack.index.openpgp import LARGEST as LARGEST_KEY
 from cudactl.stack.index.openpgp import KeyFormatError, PublicKey, read_keys
-from cudactl.stack.index.packages import Package, package_of, split_packages
-from cudactl.stack.index.signature import BEGIN, check
+from cudactl.stack.index.packages import Package, Relation, package_of, split_packages
+from cudactl.stack.index.release import (
+    LARGEST_RELEASE,
+    Release,
+    fetch_inrelease,
+    malformed,
+    not_there,
+    tampered,
+    too_large,
+    verified,
+)
 
-LARGEST_RELEASE = 1 << 20
-"""Largest InRelease, bytes."""
+__all__ = ["LARGEST_RELEASE", "AptIndex", "IndexSource", "fetch_index"]
+
 LARGEST_PACKAGES = 256 << 20
 """Largest Packages file, unpacked, bytes (NVIDIA's had 5 MB in 2026-02)."""
 KEPT = 8
@@ -80,6 +80,14 @@ class AptIndex:
     """Day that its signed text gives itself, ISO 8601; empty: it gives none."""
     _sorted: dict[str, list[Package]] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def title(self) -> str:
+        """The index, for people."""
+        return self.source.title
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.paragraphs
+
     @cached_property
     def paragraphs(self) -> Mapping[str, list[str]]:
         """Name → that package's paragraphs for the target's architecture, in no order."""
@@ -104,6 +112,14 @@ class AptIndex:
             self._sorted[name] = sorted(packages, reverse=True)
         return self._sorted[name]
 
+    def providing(self, name: str) -> Sequence[Package]:
+        """Return the packages that provide a virtual name."""
+        return self.providers.get(name, ())
+
+    def elsewhere(self, relation: Relation) -> bool:
+        """Return False: nothing is known here of packages that are not locked."""
+        return False
+
 
 def fetch_index(source: IndexSource, cache: Path) -> AptIndex:
     """Return the verified index; what is in `cache` already is not downloaded again.
@@ -114,64 +130,30 @@ def fetch_index(source: IndexSource, cache: Path) -> AptIndex:
             INDEX-EXPIRED, INDEX-TOO-LARGE, INDEX-MALFORMED, INDEX-WRONG-ARCH.
         UsageError: MIRROR-KEY-…, for the key file.
     """
-    signed = fetch(source.url + "InRelease", LARGEST_RELEASE)
-    if signed is None:
-        if fetch(source.url + "Release", LARGEST_RELEASE) is None:
-            raise unreachable(source.url, "there is no package repository")
-        raise _unsigned(source, "it has a Release file and no InRelease")
-    if BEGIN not in signed:
-        raise _unsigned(source, "its InRelease carries no signature")
-    key, release = _verified(source, signed, cache)
-    _check_release(source, release)
-    files = _listed(source, release)
+    signed = fetch_inrelease(source.url, source.title)
+    release = verified(
+        source.title,
+        signed,
+        _trusted(source, cache),
+        owner=str(source.key_file or "the vendor"),
+        remedy="name the mirror's own key in the spec (mirror.key), or use a repository that the "
+        "expected key signs",
+    )
+    release.check_architecture(source.arch, source.architecture)
+    release.check_valid()
+    files = _listed(release)
     digest, data = _packages(source, files, cache / "index")
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise _malformed(source, "Packages is not UTF-8 text") from None
-    return AptIndex(source, key, digest, text, _day(release))
-
-
-def _day(release: dict[str, str]) -> str:
-    try:
-        return parsedate_to_datetime(release.get("Date", "")).date().isoformat()
-    except (ValueError, TypeError, OverflowError):
-        return ""
-
-
-def _verified(source: IndexSource, signed: bytes, cache: Path) -> tuple[PublicKey, dict[str, str]]:
-    found = ""
-    for key in _trusted(source, cache):
-        checked = check(signed, key)
-        if checked.outcome == "good":
-            return key, _fields(source, checked.text)
-        found = checked.detail
-        if checked.outcome == "bad":
-            raise IndexRefused(
-                "INDEX-BAD-SIGNATURE",
-                f"{source.title}: InRelease carries {checked.detail}",
-                expected=f"a good signature by {key.fingerprint}",
-                remedy="do not use this repository; synchronise the mirror again, or take the "
-                "vendor's",
-            )
-    raise IndexRefused(
-        "INDEX-WRONG-KEY",
-        f"{source.title}: InRelease carries {found}",
-        expected=f"a signature by {_expected(source, cache)}",
-        remedy="name the mirror's own key in the spec (mirror.key), or use a repository that the "
-        "expected key signs",
-    )
-
-
-def _expected(source: IndexSource, cache: Path) -> str:
-    keys = ", ".join(key.fingerprint for key in _trusted(source, cache))
-    return f"{keys} ({source.key_file or 'the vendor'})"
+        raise malformed(source.title, "Packages is not UTF-8 text") from None
+    return AptIndex(source, release.key, digest, text, release.day)
 
 
 def _trusted(source: IndexSource, cache: Path) -> list[PublicKey]:
     """Return the keys of which one must have signed."""
     if source.key_file is not None:
-        return _mirror_keys(source.key_file)
+        return read_key_file(source.key_file, "mirror.key")
     kept = cache / "keys" / f"{source.fingerprint}.pub"
     data = kept.read_bytes() if kept.is_file() else None
     fresh = data is None
@@ -202,80 +184,10 @@ def _wrong_vendor_key(source: IndexSource, found: str) -> IndexRefused:
     )
 
 
-def _mirror_keys(path: Path) -> list[PublicKey]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_KEY + 1)
-    except OSError as error:
-        raise UsageError(
-            "MIRROR-KEY-UNREADABLE",
-            f"mirror.key: {path}: {error.strerror}",
-            expected="the mirror's OpenPGP public key; the path is relative to the spec file",
-            remedy="correct the path",
-        ) from None
-    try:
-        if len(data) > LARGEST_KEY:
-            raise KeyFormatError("a file larger than any key")
-        return read_keys(data)
-    except KeyFormatError as wrong:
-        raise UsageError(
-            "MIRROR-KEY-WRONG",
-            f"mirror.key: {path} holds {wrong}",
-            expected="an OpenPGP public key, armoured or binary",
-            remedy="export it: gpg --armor --export KEY > FILE",
-        ) from None
-
-
-def _fields(source: IndexSource, text: bytes) -> dict[str, str]:
-    """Read a Release file; a field's continuation lines are kept in its value."""
-    fields: dict[str, str] = {}
-    name = ""
-    for line in text.decode(errors="replace").splitlines():
-        if line[:1] in (" ", "\t"):
-            if not name:
-                raise _malformed(source, "InRelease begins with a continuation line")
-            fields[name] += "\n" + line.strip()
-        elif line.strip():
-            name, colon, value = line.partition(":")
-            if not colon:
-                raise _malformed(source, f"InRelease has a line without a field: {line[:60]!r}")
-            fields[name] = value.strip()
-    return fields
-
-
-def _check_release(source: IndexSource, release: dict[str, str]) -> None:
-    said = (release.get("Architectures") or release.get("Architecture") or "").split()
-    if said and not {source.arch, source.architecture, "all"} & set(said):
-        raise IndexRefused(
-            "INDEX-WRONG-ARCH",
-            f"{source.title} is for {' '.join(said)}",
-            expected=f"{source.architecture} ({source.arch})",
-            remedy="correct `arch` in the spec, or the mirror's folders",
-        )
-    until = release.get("Valid-Until")
-    if until:
-        try:
-            ends = parsedate_to_datetime(until).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            raise _malformed(source, f"Valid-Until is {until!r}") from None
-        if ends < time.time():
-            raise IndexRefused(
-                "INDEX-EXPIRED",
-                f"{source.title} was valid until {until}",
-                expected="an index that is still valid",
-                remedy="synchronise the mirror again (or set this machine's clock)",
-            )
-
-
-def _listed(source: IndexSource, release: dict[str, str]) -> dict[str, tuple[str, int]]:
-    """Return file name → sha256 and size, as the signed text lists them."""
-    files: dict[str, tuple[str, int]] = {}
-    for line in release.get("SHA256", "").split("\n"):
-        fields = line.split()
-        if len(fields) == 3 and re.fullmatch(r"[0-9a-f]{64}", fields[0]) and fields[1].isdecimal():
-            files[fields[2].removeprefix("./")] = (fields[0], int(fields[1][:18]))
+def _listed(release: Release) -> dict[str, tuple[str, int]]:
+    files = release.files()
     if not {"Packages", "Packages.gz"} & set(files):
-        raise _malformed(source, "InRelease lists no Packages file with a SHA256")
+        raise malformed(release.title, "InRelease lists no Packages file with a SHA256")
     return files
 
 
@@ -286,7 +198,8 @@ def _packages(
     plain = files.get("Packages")
     for name, (_, size) in files.items():
         if name in ("Packages", "Packages.gz") and size > LARGEST_PACKAGES:
-            raise _too_large(source, f"{name} has {size} bytes by its own InRelease")
+            said = f"{name} has {size} bytes by its own InRelease"
+            raise too_large(source.title, said, LARGEST_PACKAGES)
     if plain is not None:
         kept = cache / f"{plain[0]}.packages"
         if kept.is_file():
@@ -300,7 +213,7 @@ def _packages(
         data = _unpacked(source, data, plain[1] if plain else LARGEST_PACKAGES)
     digest = hashlib.sha256(data).hexdigest()
     if plain is not None and digest != plain[0]:
-        raise _tampered(source, "Packages, unpacked", plain[0], digest)
+        raise tampered(source.title, "Packages, unpacked", plain[0], digest)
     keep(cache / f"{digest}.packages", data)
     _forget_old(cache)
     return digest, data
@@ -309,15 +222,10 @@ def _packages(
 def _listed_file(source: IndexSource, name: str, sha256: str, size: int) -> bytes:
     data = fetch(source.url + name, size)
     if data is None:
-        raise IndexRefused(
-            "INDEX-TAMPERED",
-            f"{source.title} lists {name} and does not have it",
-            expected="every file that its InRelease lists",
-            remedy="the repository is being changed or is damaged: try again, or synchronise it",
-        )
+        raise not_there(source.title, name)
     digest = hashlib.sha256(data).hexdigest()
     if digest != sha256 or len(data) != size:
-        raise _tampered(source, name, sha256, digest)
+        raise tampered(source.title, name, sha256, digest)
     return data
 
 
@@ -326,9 +234,10 @@ def _unpacked(source: IndexSource, data: bytes, limit: int) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             unpacked = file.read(limit + 1)
     except (OSError, EOFError, zlib.error):
-        raise _malformed(source, "Packages.gz is not gzip, or is cut off") from None
+        raise malformed(source.title, "Packages.gz is not gzip, or is cut off") from None
     if len(unpacked) > limit:
-        raise _too_large(source, f"Packages.gz unpacks to more than {limit} bytes")
+        said = f"Packages.gz unpacks to more than {limit} bytes"
+        raise too_large(source.title, said, LARGEST_PACKAGES)
     return unpacked
 
 
@@ -339,40 +248,3 @@ def _forget_old(cache: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError:
         return
-
-
-def _unsigned(source: IndexSource, found: str) -> IndexRefused:
-    return IndexRefused(
-        "INDEX-UNSIGNED",
-        f"{source.title} is not signed: {found}",
-        expected="a signed index (InRelease)",
-        remedy="use a signed repository; a mirror must copy InRelease too",
-    )
-
-
-def _malformed(source: IndexSource, found: str) -> IndexRefused:
-    return IndexRefused(
-        "INDEX-MALFORMED",
-        f"{source.title}: {found}",
-        expected="an apt index",
-        remedy="synchronise the mirror again",
-    )
-
-
-def _too_large(source: IndexSource, found: str) -> IndexRefused:
-    return IndexRefused(
-        "INDEX-TOO-LARGE",
-        f"{source.title}: {found}",
-        expected=f"at most {LARGEST_PACKAGES} bytes, and no more than announced",
-        remedy="check the address; if it is a mirror, synchronise it again",
-    )
-
-
-def _tampered(source: IndexSource, name: str, expected: str, found: str) -> IndexRefused:
-    return IndexRefused(
-        "INDEX-TAMPERED",
-        f"{source.title}: {name} has sha256 {found[:12]}…",
-        expected=f"sha256 {expected[:12]}…, as the signed InRelease says",
-        remedy="the repository was altered or is being synchronised: try again in a minute; if it "
-        "stays so, do not use it",
-    )
