@@ -106,8 +106,9 @@ def health_firmware(context: Context, values: Values, expect: Values) -> Answer:
 def _vbios_of_others(context: Context) -> List[str]:
     """Return the VBIOS of the tested GPUs of the same kind."""
     found = []
+    kind = (context.gpu or {}).get("device")
     for gpu in context.tested:
-        if context.gpu is None or gpu["device"] != context.gpu["device"]:
+        if gpu["device"] != kind:
             continue
         measured = context.at(gpu, {}).measurement("health", "health.firmware")
         vbios: Optional[str] = (measured or {}).get("values", {}).get("vbios")
