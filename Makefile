@@ -29,7 +29,7 @@ demo: setup
 	@tools/demo.sh
 
 test: lint types
-	$(BIN)/pytest -m '$(EVERYDAY)'
+	$(BIN)/pytest -n 2 --dist loadgroup -m '$(EVERYDAY)'
 
 lint: setup
 	$(BIN)/ruff check

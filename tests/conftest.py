@@ -16,6 +16,15 @@ BIN = Path(sys.executable).parent
 Cudactl = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what may run side by side: the lab's tests in one process and first, the rest by file."""
+    for item in items:
+        lab = item.get_closest_marker("lab") is not None
+        item.add_marker(pytest.mark.xdist_group("lab" if lab else str(item.path)))
+    # The lab waits more than it computes and takes longest: beside it all the others are done.
+    items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_folders() -> Iterator[Path]:
     """Give the run its own home, state and lab, so that a user's are neither read nor changed.

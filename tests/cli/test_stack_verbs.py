@@ -229,12 +229,15 @@ def test_bundle_called_wrongly(site: Site, arguments: tuple[str, ...], code: str
 
 
 class Slow(SimpleHTTPRequestHandler):
-    """Serves a folder slowly, ranges included."""
+    """Serves a folder, ranges included; of a package only the beginning until `rest` is set."""
 
     ranges: list[str]
+    rest: threading.Event
 
-    def __init__(self, ranges: list[str], *args: object, **options: object) -> None:
-        self.ranges = ranges
+    def __init__(
+        self, ranges: list[str], rest: threading.Event, *args: object, **options: object
+    ) -> None:
+        self.ranges, self.rest = ranges, rest
         super().__init__(*args, **options)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
@@ -252,28 +255,33 @@ class Slow(SimpleHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        for at in range(start, len(data), 50_000):
-            self.wfile.write(data[at : at + 50_000])
-            time.sleep(0.02)
+        beginning = start + 1_000_000
+        self.wfile.write(data[start:beginning])
+        self.rest.wait(60)
+        self.wfile.write(data[beginning:])
 
     def log_message(self, format: str, *args: object) -> None:
         return
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
+def serving(folder: Path) -> Iterator[tuple[str, list[str], threading.Event]]:
     ranges: list[str] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Slow, ranges, directory=str(folder)))
+    rest = threading.Event()
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Slow, ranges, rest, directory=str(folder))
+    )
     server.handle_error = lambda request, client: None  # type: ignore[method-assign]
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", ranges
+    yield f"http://127.0.0.1:{server.server_port}", ranges, rest
+    rest.set()
     server.shutdown()
     server.server_close()
 
 
 def test_ctrl_c_leaves_a_bundle_that_the_next_run_completes(site: Site) -> None:
     site.publish("1.19.1", padding=5_000_000)
-    with serving(site.folder / "mirror") as (url, ranges):
+    with serving(site.folder / "mirror") as (url, ranges, rest):
         site.wish("1.19.1", url)
         assert site.run("lock").returncode == 0
         running = subprocess.Popen(
@@ -295,6 +303,7 @@ def test_ctrl_c_leaves_a_bundle_that_the_next_run_completes(site: Site) -> None:
         assert "Traceback" not in said
         assert not list((site.folder / "out").rglob(f"{TOOLS}*.deb"))
         assert not (site.folder / "out/SHA256SUMS").exists()
+        rest.set()
         done = site.run("bundle", "-o", "out", "--json")
         assert done.returncode == 0, done.stderr
         assert ranges, "it went on where it had stopped"
@@ -304,7 +313,7 @@ def test_ctrl_c_leaves_a_bundle_that_the_next_run_completes(site: Site) -> None:
 
 
 def test_a_source_that_is_down(site: Site) -> None:
-    with serving(site.folder / "mirror") as (url, _):
+    with serving(site.folder / "mirror") as (url, _, _):
         site.wish("1", url)
         assert site.run("lock").returncode == 0
     done = site.run("bundle", "-o", "out")
