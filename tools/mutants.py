@@ -39,7 +39,7 @@ JUDGE = ROOT / "cudactl" / "judge"
 TESTS = ROOT / "tests" / "judge"
 LIMIT_S = 60
 AGREED = 0.9
-KILLED, SURVIVED = 1, 0
+KILLED, SURVIVED, BROKEN = 1, 0, 2
 UNCHANGED = -1
 
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -278,15 +278,16 @@ def seen(mutant: Mutant, known: Sequence[Case]) -> int:
     with redirect_stdout(sink), redirect_stderr(sink):
         # The red fixtures' own test asks what was asked above.
         there = [str(p) for p in TESTS.glob("test_*.py") if p.name != "test_red_fixtures.py"]
-        plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:timeout"]
+        plugins = ["-p", "no:cacheprovider", "-p", "no:timeout"]
         # Hundreds of random documents ask whether it crashes, not whether it is right.
         chosen = ["-k", "not junk_anywhere and not whatever_is_missing"]
         code = pytest.main(["-x", "-q", *plugins, *chosen, *there])
-    return SURVIVED if code == 0 else KILLED
+    # 1 is a test that fails, 2 tests that cannot be imported; else pytest itself did not run.
+    return {0: SURVIVED, 1: KILLED, 2: KILLED}.get(int(code), BROKEN)
 
 
 def run(mutant: Mutant, known: Sequence[Case]) -> int:
-    """Return KILLED or SURVIVED; a mutant that does not end is killed."""
+    """Return KILLED, SURVIVED or BROKEN (no test ran); a mutant that does not end is killed."""
     child = os.fork()
     if child == 0:
         code = KILLED
@@ -302,7 +303,8 @@ def run(mutant: Mutant, known: Sequence[Case]) -> int:
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) and KILLED
+    code = os.waitstatus_to_exitcode(status)
+    return code if code in (SURVIVED, BROKEN) else KILLED
 
 
 def wanted(path: Path) -> bool:
@@ -342,12 +344,19 @@ def main() -> int:
         for done, (mutant, outcome) in enumerate(
             zip(found, pool.map(lambda m: run(m, known), found), strict=True), 1
         ):
+            if outcome == BROKEN:
+                print(f"no test ran for {mutant}: nothing can be said of mutants")
+                pool.shutdown(cancel_futures=True)
+                return 4
             if outcome == SURVIVED:
                 survivors.append(mutant)
                 left[mutant.module] += 1
                 print(f"survived  {mutant}", flush=True)
             if done % 100 == 0:
                 print(f"{done} of {len(found)}, {time.monotonic() - begun:.0f} s", flush=True)
+    if run(replace(found[0], number=UNCHANGED), known) != SURVIVED:
+        print("the judge or its tests changed meanwhile, and fail now: nothing can be said")
+        return 4
     for module, count in sorted(by_module.items()):
         print(f"{1 - left[module] / count:7.1%}  {count:5}  {module}")
     score = 1 - len(survivors) / len(found)
