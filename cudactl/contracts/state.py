@@ -13,6 +13,7 @@ from pydantic import Field
 from cudactl.contracts.base import Contract
 from cudactl.contracts.state_kernel import KernelState, ModuleState
 from cudactl.contracts.state_machine import CdiSpec, ContainerRuntime, Platform, ServiceState
+from cudactl.contracts.state_records import Records
 
 
 class OsState(Contract):
@@ -231,6 +232,8 @@ class HostState(Contract):
     """Packages on hold."""
     broken: list[BrokenPackage]
     """Packages in a broken state."""
+    dpkg_interrupted: bool = False
+    """dpkg was stopped before it wrote its status out: apt refuses until `dpkg --configure -a`."""
     dpkg_locked: bool | None
     """True when another process holds dpkg's lock; None when it cannot be told."""
     apt_sources: list[AptSource]
@@ -275,3 +278,5 @@ class HostState(Contract):
     """A run that is changing the host just now."""
     certificate: LastCertificate | None
     """The newest certificate kept on the host."""
+    records: Records = Field(default_factory=Records)
+    """What earlier runs of cudactl wrote down here."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
 STATUS = "/var/lib/dpkg/status"
+# What dpkg has done since it wrote its status out; only there when it was stopped.
+UPDATES = "/var/lib/dpkg/updates"
 SETTLED = ("installed", "config-files", "not-installed")
 FIELD = re.compile(r"^(Package|Status|Architecture|Version): (.*)$", re.MULTILINE)
 VENDOR = re.compile(r"nvidia|cuda|cudactl", re.IGNORECASE)
@@ -27,6 +29,12 @@ def installed(root: Root) -> Tuple[Optional[str], Dict[str, str], List[str], Lis
     ":arch" behind their name.
     """
     stanzas = _stanzas(root.text(STATUS) or "")
+    updates = [_stanzas(root.text("%s/%s" % (UPDATES, name)) or "") for name in _updates(root)]
+    if updates:
+        newest = {(s["Package"], s.get("Architecture")): s for s in stanzas}
+        for update in updates:
+            newest.update({(s["Package"], s.get("Architecture")): s for s in update})
+        stanzas = list(newest.values())
     native = next((s.get("Architecture") for s in stanzas if s["Package"] == "dpkg"), None)
     packages: Dict[str, str] = {}
     holds: List[str] = []
@@ -44,6 +52,15 @@ def installed(root: Root) -> Tuple[Optional[str], Dict[str, str], List[str], Lis
         if words[0] == "hold":
             holds.append(full)
     return native, packages, sorted(holds), broken
+
+
+def interrupted(root: Root) -> bool:
+    """Return whether dpkg was stopped before it wrote its status out."""
+    return bool(_updates(root))
+
+
+def _updates(root: Root) -> List[str]:
+    return [name for name in root.list(UPDATES) if name.isdigit()]
 
 
 def _stanzas(text: str) -> List[Dict[str, str]]:

@@ -266,3 +266,20 @@ def test_it_is_quick(probe: Probe) -> None:
 def test_a_wrong_call_is_one_error_document(arguments: list[str], code: str, probe: Probe) -> None:
     error: dict[str, Any] = probe(*arguments, code=2)["error"]
     assert error["code"] == code
+
+
+def test_what_dpkg_did_since_it_wrote_its_status_out_counts(tree: Path, probe: Probe) -> None:
+    updates = tree / "var/lib/dpkg/updates"
+    updates.mkdir()
+    half = "Package: libcublas-13-0\nStatus: install ok half-installed\nArchitecture: amd64\n"
+    (updates / "0000").write_text(half + "Version: 13.1.0.3-1\n")
+    (updates / "0001").write_text(half.replace("half-installed", "unpacked") + "Version: 14\n")
+    (updates / "tmp.i").write_text("half a")
+    found = HostState.model_validate(probe("state", "--root", str(tree)))
+    assert found.dpkg_interrupted
+    assert "libcublas-13-0" not in found.packages
+    assert ("libcublas-13-0", "install ok unpacked") in [(b.name, b.status) for b in found.broken]
+
+
+def test_a_settled_dpkg_is_called_so(state: HostState) -> None:
+    assert not state.dpkg_interrupted
