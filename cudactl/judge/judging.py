@@ -169,7 +169,9 @@ def plain(value: Any) -> str:  # noqa: ANN401 - evidence may hold anything
 
     Evidence comes from another machine and ends up on a terminal.
     """
-    shown = "".join(c if c.isprintable() else " " for c in str(value)[: 2 * MAX_TEXT])
+    shown = str(value)[: 2 * MAX_TEXT]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else " " for c in shown)
     shown = " ".join(shown.split())
     return shown if len(shown) <= MAX_TEXT else shown[: MAX_TEXT - 1] + "…"
 
