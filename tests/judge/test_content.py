@@ -188,6 +188,17 @@ def test_a_check_on_gpus_where_none_was_tested_is_an_error_unless_declared() -> 
     assert seen["no GPU here"]["reason"] == "no GPU here"
 
 
+def test_a_declared_skip_needs_no_gpu_to_be_told_by() -> None:
+    evidence, policy = fresh("wheels")
+    policy["without_gpu"] = None
+    policy["expectations"].append({"check": "driver.compute", "skip": "not today", "source": "x"})
+    evidence["state"]["gpus"] = [{"address": "0000:17:00.0", "device": "2335"}]
+    found = [
+        v for v in judge(evidence, policy, "h", NOW)["verdicts"] if v["check"] == "driver.compute"
+    ]
+    assert [(v["status"], v["gpu"], v["reason"]) for v in found] == [("SKIP", None, "not today")]
+
+
 def test_every_leg_of_the_policy_is_asked_whether_it_ended_once() -> None:
     evidence, policy = fresh("gpu")
     asked = [(v["check"], v["gpu"]) for v in judge(evidence, policy, "h", NOW)["verdicts"]]

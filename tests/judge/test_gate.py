@@ -78,3 +78,55 @@ def test_the_line_is_short_and_printable_whatever_is_kept(kept: dict[str, Any]) 
 
 def test_every_exit_code_of_the_gate_has_its_nagios_code() -> None:
     assert NAGIOS == {0: 0, 3: 2, 4: 3}
+
+
+def test_the_line_says_what_was_shown_and_how_old_it_is(kept: dict[str, Any]) -> None:
+    lock = str(kept["lock_hash"])[:12]
+    shown = f"cudactl: PASS at level {kept['level']}, lock {lock}, "
+    assert gate(kept, BITS, kept["issued"] + 2 * 3600) == (0, shown + "2 h old")
+    assert gate(kept, BITS, kept["issued"]) == (0, shown + "0 h old")
+    # A clock that was set back a little makes nothing younger than new.
+    assert gate(kept, BITS, kept["issued"] - 300) == (0, shown + "0 h old")
+    assert gate(kept, BITS, kept["issued"] - 301)[0] == 4
+
+
+def test_the_line_says_what_to_do_about_what_no_longer_stands(kept: dict[str, Any]) -> None:
+    again = "; certify again"
+    late = gate(kept, BITS, kept["expires"] + 3 * 3600)
+    assert late == (3, "cudactl: the certificate expired 3 h ago" + again)
+    assert gate(kept, BITS, kept["expires"])[0] == 0
+    other = gate(kept, {**BITS, "driver": "570.1"}, NOW)
+    assert other[1] == f"cudactl: certified with driver {BITS['driver']}, loaded is 570.1{again}"
+    none = gate({**kept, "driver": None}, BITS, NOW)
+    assert none[1] == f"cudactl: certified with driver none, loaded is {BITS['driver']}{again}"
+    assert gate(kept, {**BITS, "boot_id": "x"}, NOW)[1].endswith("since it was certified" + again)
+    assert gate(kept, {**BITS, "machine_id": "x"}, NOW)[1].endswith("another machine's" + again)
+    nothing = gate({**kept, "level": "none"}, BITS, NOW)
+    assert nothing[1] == "cudactl: PASS at level none: nothing was shown by it" + again
+    assert gate({}, BITS, NOW)[1] == "cudactl: the certificate kept here cannot be read" + again
+
+
+@pytest.mark.parametrize("level", ["linkage", "execution", "performance", "simulated"])
+def test_every_level_stands_and_so_do_warnings(kept: dict[str, Any], level: str) -> None:
+    assert gate({**kept, "level": level, "verdict": "WARN"}, BITS, NOW)[0] == 0
+
+
+def test_the_first_four_findings_of_a_failure_are_named(kept: dict[str, Any]) -> None:
+    findings: list[Any] = [
+        {"check": f"c{n}", "status": status}
+        for n, status in enumerate(("PASS", "FAIL", "WARN", "ERROR", "FAIL", "FAIL", "FAIL"))
+    ]
+    failed = {**kept, "verdict": "FAIL", "verdicts": ["junk", *findings]}
+    lock = str(kept["lock_hash"])[:12]
+    assert gate(failed, BITS, NOW) == (3, f"cudactl: FAIL by lock {lock}: c1, c3, c4, c5")
+    assert gate({**failed, "verdicts": None}, BITS, NOW)[1] == f"cudactl: FAIL by lock {lock}: "
+
+
+def test_a_line_of_just_the_length_that_fits_is_whole(kept: dict[str, Any]) -> None:
+    lock = str(kept["lock_hash"])[:12]
+    room = 200 - len(f"cudactl: FAIL by lock {lock}: ")
+    for length, whole in ((room, True), (room + 1, False)):
+        verdicts = [{"check": "y" * length, "status": "FAIL"}]
+        _, line = gate({**kept, "verdict": "FAIL", "verdicts": verdicts}, BITS, NOW)
+        assert len(line) == 200
+        assert line.endswith("y" if whole else "y…")

@@ -37,3 +37,32 @@ def test_what_was_linked_is_said() -> None:
     assert (alone["status"], alone["measured"]) == ("PASS", "262144 values, 0 wrong")
     assert alone["reason"].endswith("as machine code and from PTX")
     assert CHECKS["nvcc.run"].level == "execution"
+
+
+def test_what_ran_is_the_code_for_this_gpu_and_on_it() -> None:
+    found = verdict(arch=890)
+    assert (found["measured"], found["expected"]) == ("sm_89", "sm_90")
+    assert found["reason"] == "code of another architecture ran"
+    other = verdict(address="0000:18:00.0")
+    assert (other["measured"], other["expected"]) == ("0000:18:00.0", "0000:17:00.0")
+    assert other["reason"] == "the program ran on another GPU"
+
+
+def test_what_was_not_compared_or_not_linked_is_no_pass() -> None:
+    titles = {
+        "kernel": "the kernel",
+        "gemm": "cuBLAS",
+        "convolution": "cuDNN",
+        "ptx_kernel": "the kernel from PTX",
+    }
+    for part, title in titles.items():
+        none = verdict(**{part + "_compared": 0})
+        assert (none["status"], none["reason"]) == ("ERROR", f"no value of {title} was compared")
+        assert verdict(**{part + "_compared": 1})["status"] == "PASS"
+        wrong = verdict(**{part + "_wrong": 1, part + "_compared": 5, part + "_first": 2})
+        assert wrong["reason"] == f"{title}: 1 of 5 values are wrong, the first is number 2"
+    unlinked = verdict(linked=False)
+    assert (unlinked["status"], unlinked["reason"]) == (
+        "ERROR",
+        "it was not linked against cuBLAS and cuDNN",
+    )

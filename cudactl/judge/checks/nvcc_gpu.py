@@ -8,16 +8,21 @@ from ..context import Answer, Context, integer, number, text
 from .registry import Values, check, failed, passed, unmeasured
 from .toolkit_gpu import pci_address
 
-PARTS = {"kernel": "the kernel", "gemm": "cuBLAS", "convolution": "cuDNN"}
+PARTS = {
+    "kernel": "the kernel",
+    "gemm": "cuBLAS",
+    "convolution": "cuDNN",
+    "ptx_kernel": "the kernel from PTX",
+}
 
 
-def _wrong(values: Values, prefix: str, title: str) -> Optional[str]:
+def _wrong(values: Values, prefix: str) -> Optional[str]:
     """Return what a part of the program computed wrongly."""
     count = integer(values, prefix + "_wrong")
     if count == 0:
         return None
     return "%s: %d of %d values are wrong, the first is number %s" % (
-        title,
+        PARTS[prefix],
         count,
         integer(values, prefix + "_compared"),
         values.get(prefix + "_first"),
@@ -39,17 +44,14 @@ def nvcc_run(context: Context, values: Values, expect: Values) -> Answer:
     if pci_address(found) != pci_address(wanted):
         return failed(found, wanted, "the program ran on another GPU")
     parts = ["kernel"] + (["gemm", "convolution"] if expect["link"] else [])
-    for prefix in parts:
-        if expect["link"] and values.get("linked") is not True:
-            return unmeasured("it was not linked against cuBLAS and cuDNN")
-        wrong = _wrong(values, prefix, PARTS[prefix])
+    if expect["link"] and values.get("linked") is not True:
+        return unmeasured("it was not linked against cuBLAS and cuDNN")
+    for prefix in parts + ["ptx_kernel"]:
+        wrong = _wrong(values, prefix)
         if wrong is not None:
             return failed("wrong values", "none", wrong)
         if integer(values, prefix + "_compared") < 1:
             return unmeasured("no value of %s was compared" % PARTS[prefix])
-    wrong = _wrong(values, "ptx_kernel", "the kernel from PTX")
-    if wrong is not None:
-        return failed("wrong values", "none", wrong)
     ran = "sm_%d" % (integer(values, "arch") // 10)
     if ran != architecture:
         return failed(ran, architecture, "code of another architecture ran")
