@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "stack": ("cudactl.cli.stack", "stack", "Write down which stack you want, and lock it."),
     "plan": ("cudactl.cli.plan", "plan", "Show what would change on a host. Changes nothing."),
     "provision": ("cudactl.cli.provision", "provision", "Bring hosts to their lock."),
+    "rollout": ("cudactl.cli.rollout", "rollout", "Bring many hosts to their locks, bit by bit."),
     "certify": ("cudactl.cli.certify", "certify", "Prove that a host carries its lock and works."),
     "gate": ("cudactl.cli.gate", "gate", "Is this machine's last certificate still good?"),
     "gpu": ("cudactl.cli.gpu", "gpu", "Choose hardware: what each GPU is, and what it can run."),

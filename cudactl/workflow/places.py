@@ -25,3 +25,11 @@ def data_folder() -> Path:
     """Return the folder of what cannot be fetched again, such as keys; not made here."""
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "cudactl"
+
+
+def state_folder() -> Path:
+    """Return the folder of what goes on, such as rollouts (CUDACTL_STATE_DIR); not made here."""
+    if own := os.environ.get("CUDACTL_STATE_DIR"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "cudactl"
