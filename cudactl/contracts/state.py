@@ -259,7 +259,7 @@ class HostState(Contract):
     platform: Platform = Field(default_factory=Platform)
     """What sort of machine this is."""
     services: dict[str, ServiceState] = Field(default_factory=dict)
-    """Units that matter here (nvidia-*, dcgm, docker, containerd …) and are installed."""
+    """Units that matter here and are installed, by full name, e.g. "docker.service"."""
     alternatives: dict[str, str] = Field(default_factory=dict)
     """Alternatives of NVIDIA's, e.g. "cuda" → "/usr/local/cuda-13.0"."""
     container_runtimes: list[ContainerRuntime] = Field(default_factory=list)

@@ -13,7 +13,7 @@ class ServiceState(Contract):
     enabled: bool
     """It starts at boot."""
     active: bool
-    """It has processes now."""
+    """It has processes now; a timer, path or socket never has."""
 
 
 class ContainerRuntime(Contract):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from . import TYPE_CHECKING
+from . import TYPE_CHECKING, modules
 from .files import Root
 
 if TYPE_CHECKING:
@@ -46,17 +46,18 @@ def module(root: Root) -> Dict[str, Any]:
         match = NVRM.search(text)
         loaded = match.group(1) if match else None
         flavour = "open" if "Open Kernel Module" in text else "proprietary"
-    on_disk: Dict[str, str] = {}
-    # DKMS keeps a folder per version and kernel, which is cheap to read.
-    for version in root.list("/var/lib/dkms/nvidia"):
-        for release in root.list("/var/lib/dkms/nvidia/%s" % version):
-            if release[:1].isdigit():
-                on_disk[release] = version
+    builds = modules.dkms(root)
+    files = modules.module_files(root, builds)
     return {
         "loaded": loaded,
         "flavour": flavour,
-        "on_disk": on_disk,
+        "on_disk": modules.on_disk(files, builds),
         "nouveau": root.exists("/sys/module/nouveau"),
+        "nouveau_blocked": modules.nouveau_blocked(root),
+        "files": files,
+        "dkms": builds,
+        "references": modules.references(root),
+        "parameters": modules.parameters(root),
     }
 
 

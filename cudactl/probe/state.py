@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 import time
 
-from . import TYPE_CHECKING, VERSION, hardware, ours, packages, system
+from . import (
+    TYPE_CHECKING,
+    VERSION,
+    engines,
+    hardware,
+    machine,
+    ours,
+    packages,
+    records,
+    system,
+    units,
+)
 from .files import Root
 from .vendor_files import vendor_files
 
@@ -17,6 +28,7 @@ def host_state(root: Root) -> Dict[str, Any]:
     """Return the HostState document of the machine (or fixture tree) at `root`."""
     begun = time.time()
     arch, there, holds, broken = packages.installed(root)
+    gpus = hardware.gpus(root)
     return {
         "schema_version": 1,
         "probe_version": VERSION,
@@ -37,21 +49,28 @@ def host_state(root: Root) -> Dict[str, Any]:
         "holds": holds,
         "broken": broken,
         "dpkg_locked": packages.locked(root),
+        "dpkg_interrupted": packages.interrupted(root),
         "apt_sources": packages.sources(root),
         "files": ours.files(root),
         "stacks": ours.stacks(root),
         "active_stack": ours.active_stack(root),
         "module": hardware.module(root),
         "vendor_files": vendor_files(root),
-        "gpus": hardware.gpus(root),
+        "gpus": gpus,
         "device_nodes": hardware.device_nodes(root),
         "gpu_processes": hardware.gpu_processes(root),
         "disks": system.disks(root),
+        "platform": machine.platform(root, gpus, there),
+        "services": units.services(root),
+        "alternatives": machine.alternatives(root),
+        "container_runtimes": engines.runtimes(root, there),
+        "cdi": engines.cdi(root),
         "container_engines": ours.container_engines(root),
         "owners": ours.owners(root),
         "reboot_required": root.exists("/run/reboot-required"),
         "unattended_upgrades": "unattended-upgrades" in there,
         "host_lock": ours.host_lock(root),
         "certificate": ours.certificate(root),
+        "records": records.records(root),
         "duration_s": time.time() - begun,
     }

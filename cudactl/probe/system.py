@@ -7,7 +7,9 @@ import re
 import sys
 
 from . import TYPE_CHECKING
+from .boot_loader import initramfs, next_boot, release_key
 from .files import Root
+from .modules import mok_enrolled
 
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
@@ -58,22 +60,13 @@ def kernel(root: Root) -> Dict[str, Any]:
     ]
     return {
         "running": running.strip(),
-        "newest_installed": max(releases, key=_release_key) if releases else None,
+        "newest_installed": max(releases, key=release_key) if releases else None,
         "headers": headers,
         "secure_boot": secure_boot(root),
+        "next_boot": next_boot(root),
+        "mok_enrolled": mok_enrolled(root),
+        "initramfs": initramfs(root),
     }
-
-
-def _release_key(release: str) -> List[Any]:
-    number = ""
-    parts: List[Any] = []
-    for char in release + " ":
-        if char.isdigit():
-            number += char
-        elif number:
-            parts.append(int(number))
-            number = ""
-    return parts
 
 
 def secure_boot(root: Root) -> Optional[bool]:

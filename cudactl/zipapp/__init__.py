@@ -11,7 +11,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent
 ROOMS = ("probe", "judge")
 # What `state` needs of them; a test holds that it is enough.
-STATE = ("__init__", "files", "hardware", "ours", "packages", "state", "system", "vendor_files")
+STATE = (
+    *("__init__", "boot_loader", "engines", "files", "hardware", "machine", "modules", "ours"),
+    *("packages", "records", "state", "system", "units", "vendor_files"),
+)
 # It lives for a moment, in which collecting garbage takes a twentieth of its time.
 MAIN = "import gc\n\ngc.disable()\nfrom cudactl.zipapp_main import main\n\nmain()\n"
 # The earliest time a zip can hold; a real one would make two builds differ.

@@ -56,7 +56,7 @@ FILES = {
     "/proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  "
     "580.95.05  Release Build  (dvs-builder@U22)\nGCC version:  gcc version 13.3.0\n",
     "/sys/module/nouveau/refcnt": "1",
-    "/var/lib/dkms/nvidia/580.95.05/6.8.0-31-generic/x86_64/log/make.log": "",
+    "/var/lib/dkms/nvidia/580.95.05/6.8.0-31-generic/x86_64/module/nvidia.ko": "",
     "/sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
     "/sys/bus/pci/devices/0000:01:00.0/class": "0x030200\n",
     "/sys/bus/pci/devices/0000:01:00.0/device": "0x2335\n",
