@@ -46,7 +46,7 @@ def nvcc_run(context: Context, values: Values, expect: Values) -> Answer:
     parts = ["kernel"] + (["gemm", "convolution"] if expect["link"] else [])
     if expect["link"] and values.get("linked") is not True:
         return unmeasured("it was not linked against cuBLAS and cuDNN")
-    for prefix in parts + ["ptx_kernel"]:
+    for prefix in [*parts, "ptx_kernel"]:
         wrong = _wrong(values, prefix)
         if wrong is not None:
             return failed("wrong values", "none", wrong)
