@@ -18,6 +18,8 @@ from .files import Root
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Optional, Tuple
 
+    Log = Tuple[str, bool, str]
+
 # Not compiled beforehand: on most machines no line is ever held against them.
 XID = r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)(?:, ?(.*))?"
 SXID = r"nvidia-nvswitch(\d+): SXid \(PCI:([0-9a-fA-F:.]+)\): (\d+), ?(.*)"
@@ -26,12 +28,13 @@ SIGNS = {
     "init_failed": r"NVRM: .*(RmInitAdapter failed|rm_init_adapter failed)",
     "needs_open_modules": r"NVRM: .*requires use of the NVIDIA open kernel modules",
 }
-FILES = ("/var/log/kern.log", "/var/log/messages", "/var/log/syslog")
+KMSG = "/dev/kmsg"
+FILES = ("/var/log/kern.log", "/var/log/messages", "/var/log/syslog", "/var/log/dmesg")
 BOOT_MARK = "Linux version "
 MAX_RECORD = 8192
 MAX_BYTES = 16 * 1024 * 1024
 KEPT_LINES = 200
-JOURNAL = ("journalctl", "--dmesg", "--boot=0", "--no-pager", "--quiet", "--output=cat")
+JOURNAL = ("journalctl", "-k", "-b", "--no-pager", "-q", "-o", "short-monotonic")
 JOURNAL_S = 1.0
 
 
@@ -43,17 +46,46 @@ def kernel_log(root: Root, *, whole: bool = True) -> Dict[str, Any]:
         whole: Look for what the kernel's buffer has lost; a journal may take a second of it.
     """
     tried: List[str] = []
-    best: Optional[Tuple[str, bool, List[str]]] = None
-    for read in (_kmsg, _files, _journal):
-        found = read(root, tried)
+    found = read(root, tried, whole=whole)
+    if found is None:
+        return {"readable": False, "tried": tried}
+    source, complete, text = found
+    return dict(
+        _findings(messages(source, text)),
+        readable=True,
+        source=source,
+        complete=complete,
+        tried=tried,
+    )
+
+
+def read(
+    root: Root, tried: List[str], *, whole: bool = True, journal_s: float = JOURNAL_S
+) -> Optional[Log]:
+    """Return the log: where it could be read, whether that is all of this boot, and its text.
+
+    Args:
+        root: The machine's root.
+        tried: Takes what could not be read, and why.
+        whole: Look further where one has lost its beginning.
+        journal_s: How long the journal is waited for.
+    """
+    best: Optional[Log] = None
+    for look in (_kmsg, _files, lambda r, t: _journal(r, t, journal_s)):
+        found = look(root, tried)
         if found is not None and (best is None or found[1]):
             best = found
         if best is not None and (best[1] or not whole):
             break
-    if best is None:
-        return {"readable": False, "tried": tried}
-    source, complete, lines = best
-    return dict(_findings(lines), readable=True, source=source, complete=complete, tried=tried)
+    return best
+
+
+def messages(source: str, text: str) -> Iterable[str]:
+    """Return the log's lines, without what /dev/kmsg writes in front: "priority,number,time,…;"."""
+    lines = text.splitlines()
+    if source != KMSG:
+        return lines
+    return [line.partition(";")[2] for line in lines if line[:1] != " " and ";" in line]
 
 
 def _findings(lines: Iterable[str]) -> Dict[str, Any]:
@@ -89,48 +121,37 @@ def _note(
     return one
 
 
-def _kmsg(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str]]]:
+def _kmsg(root: Root, tried: List[str]) -> Optional[Log]:
     """Read the kernel's own buffer; it is complete while its first record is still there."""
-    path = "/dev/kmsg"
+    blocks: List[bytes] = []
+    lost = False
+    size = 0
     try:
-        handle = os.open(root.at(path), os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        tried.append("%s: %s" % (path, error.strerror))
-        return None
-    lines: List[str] = []
-    first: Optional[int] = None
-    rest = b""
-    try:
-        while True:
-            try:
-                data = os.read(handle, MAX_RECORD)
-            except BlockingIOError:
-                break  # all was read
-            except BrokenPipeError:
-                first = -1  # records were overwritten while we read
-                continue
-            except OSError as error:
-                tried.append("%s: %s" % (path, error.strerror))
-                return None
-            if not data:
-                break
-            # The kernel hands out one record a read; a fixture is a plain file of them.
-            *whole, rest = (rest + data).split(b"\n")
-            for raw in whole:
-                head, mark, text = raw.partition(b";")
-                if not mark or raw[:1] == b" ":
+        handle = os.open(root.at(KMSG), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            while size < MAX_BYTES:
+                try:
+                    block = os.read(handle, MAX_RECORD)  # the kernel hands out one record a read
+                except BlockingIOError:
+                    break  # all was read
+                except BrokenPipeError:
+                    lost = True  # records were overwritten while we read
                     continue
-                if first is None:
-                    number = head.split(b",")[1:2]
-                    first = int(number[0]) if number and number[0].isdigit() else -1
-                if b"NVRM" in text or b"SXid" in text:
-                    lines.append(text.decode("utf-8", errors="replace"))
-    finally:
-        os.close(handle)
-    return path, first == 0, lines
+                if not block:
+                    break
+                blocks.append(block)
+                size += len(block)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        tried.append("%s: %s" % (KMSG, error.strerror))
+        return None
+    text = b"".join(blocks).decode("utf-8", errors="replace")
+    number = text.partition(";")[0].split(",")[1:2]
+    return KMSG, not lost and number == ["0"], text
 
 
-def _files(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str]]]:
+def _files(root: Root, tried: List[str]) -> Optional[Log]:
     """Read a log file from its last start of the kernel on."""
     for path in FILES:
         try:
@@ -144,11 +165,11 @@ def _files(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str]]
         began = text.rfind(BOOT_MARK)
         if began < 0 and "kernel:" not in text:
             continue
-        return path, began >= 0, text[max(began, 0) :].splitlines()
+        return path, began >= 0, text[max(began, 0) :]
     return None
 
 
-def _journal(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str]]]:
+def _journal(root: Root, tried: List[str], patience_s: float) -> Optional[Log]:
     """Ask the journal, which keeps what the kernel's buffer has lost."""
     if not root.live:
         return None
@@ -160,7 +181,7 @@ def _journal(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=JOURNAL_S,
+            timeout=patience_s,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -170,4 +191,4 @@ def _journal(root: Root, tried: List[str]) -> Optional[Tuple[str, bool, List[str
     if done.returncode or not text.strip():  # whoever may not read it is shown an empty one
         tried.append("journalctl: exit status %d, nothing from the kernel" % done.returncode)
         return None
-    return "journal", BOOT_MARK in text, text.splitlines()
+    return "journalctl -k", BOOT_MARK in text, text

@@ -9,6 +9,7 @@ import re
 
 from . import TYPE_CHECKING
 from .files import Root
+from .machine import switches
 
 if TYPE_CHECKING:
     from typing import Any, Dict, List
@@ -18,11 +19,18 @@ UNITS = {
     "persistenced": "nvidia-persistenced.service",
 }
 # The kernel keeps the first 15 characters of a process's name.
-COMMANDS = {"nv-fabricmanage": "fabric_manager", "nvidia-persiste": "persistenced"}
+DAEMONS = {
+    "nv-fabricmanage": "fabric_manager",
+    "nvidia-persiste": "persistenced",
+    "nvidia-gridd": "gridd",
+    "dockerd": "dockerd",
+    "containerd": "containerd",
+    "nv-hostengine": "hostengine",
+    "unattended-upgr": "unattended-upgrades",
+}
 UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 SWITCHES = "/proc/driver/nvidia-nvswitch/devices"
-NVIDIA, BRIDGE = "0x10de", "0x0680"  # an NVSwitch is a bridge of no other kind
 LIBRARY = (
     r"\s(/\S*/(?:libcuda|libnvidia-[\w-]+|libnvcuvid|libcudart|libcublas|libcublasLt|libcudnn\w*"
     r"|libnvinfer\w*|libnvrtc)\.so[.\d]*) \(deleted\)$"
@@ -32,15 +40,10 @@ MOST = 50
 
 def services(root: Root) -> Dict[str, Any]:
     """Return which services are there, enabled and running, and how many NVSwitches there are."""
-    running: Dict[str, int] = {}
-    for pid in root.list("/proc"):
-        if pid.isdigit():
-            name = COMMANDS.get((root.line("/proc/%s/comm" % pid) or "")[:15])
-            if name is not None:
-                running[name] = int(pid)
+    running = daemons(root)
     # In a container the first process is not the host's init, and the host's are not to be seen.
     found: Dict[str, Any] = {
-        "nvswitches": _nvswitches(root),
+        "nvswitches": len(root.list(SWITCHES)) or switches(root),
         "init": root.line("/proc/1/comm"),
     }
     for name, unit in UNITS.items():
@@ -53,17 +56,15 @@ def services(root: Root) -> Dict[str, Any]:
     return found
 
 
-def _nvswitches(root: Root) -> int:
-    known = len(root.list(SWITCHES))
-    if known:
-        return known
-    base = "/sys/bus/pci/devices"
-    count = 0
-    for address in root.list(base):
-        folder = "%s/%s" % (base, address)
-        if (root.line(folder + "/vendor") or "") == NVIDIA:
-            count += (root.line(folder + "/class") or "").startswith(BRIDGE)
-    return count
+def daemons(root: Root) -> Dict[str, int]:
+    """Return the daemons of DAEMONS that run, and their process ids."""
+    running: Dict[str, int] = {}
+    for pid in root.list("/proc"):
+        if pid.isdigit():
+            name = DAEMONS.get(root.line("/proc/%s/comm" % pid) or "")
+            if name is not None:
+                running.setdefault(name, int(pid))
+    return running
 
 
 def replaced_libraries(root: Root) -> Dict[str, Any]:
@@ -79,7 +80,7 @@ def replaced_libraries(root: Root) -> Dict[str, Any]:
             continue
         text = root.text("/proc/%s/maps" % pid)
         if text is None:
-            unseen += root.exists("/proc/%s/maps" % pid)
+            unseen += bool(root.text("/proc/%s/cmdline" % pid))  # kernel threads have none
             continue
         seen += 1
         if "(deleted)" not in text:

@@ -212,14 +212,14 @@ def _bundle(document: Dict[str, Any], diagnosis: Dict[str, Any], root: str, keep
     from cudactl.judge.doctor.show import diagnosis_text
     from cudactl.probe.bundle import bundle
     from cudactl.probe.files import Root
-    from cudactl.probe.signs.log import whole
+    from cudactl.probe.kernel_log import read
 
     tree = Root(root)
     name = str(diagnosis["hostname"])
     texts = {"doctor.txt": diagnosis_text(name, diagnosis) + "\n"}
-    source, text = whole(tree)
-    if source is not None:
-        texts["kernel-log.txt"] = "# from %s\n%s" % (source, text)
+    log = read(tree, [], journal_s=10.0)
+    if log is not None:
+        texts["kernel-log.txt"] = "# from %s\n%s" % (log[0], log[2])
     documents = {"examination": document, "diagnosis": diagnosis}
     return bundle(tree, documents, texts, name, keep)
 

@@ -35,16 +35,10 @@ def test_of_the_kernel_log_only_what_concerns_us_is_kept(root: Root) -> None:
     assert found == {"source": "/dev/kmsg", "lines": ["NVRM: Xid (PCI:0000:17:00): 79"]}
 
 
-def test_where_the_kernels_ring_has_lost_its_beginning_the_journal_is_asked(
-    root: Root, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        log, "_journal", lambda root: "[    1.0] h kernel: NVRM: from the journal\n"
-    )
-    files(root, {"/dev/kmsg": "6,0,5,-;NVRM: from the ring\n"})
-    assert log.whole(root)[0] == "/dev/kmsg"
-    files(root, {"/dev/kmsg": "6,8812,5,-;NVRM: from the ring\n"})
-    assert log.whole(root)[0] == "journalctl -k"
+def test_a_line_of_syslogs_file_is_told_whole(root: Root) -> None:
+    line = "2026-11-24T10:00:00,5 h kernel: NVRM: Xid (PCI:0000:17:00): 79; pid=1"
+    files(root, {"/var/log/kern.log": line + "\n"})
+    assert log.kernel_log(root, [])["lines"] == [line]
 
 
 def test_syslogs_file_serves_where_nothing_better_can_be_read(root: Root) -> None:

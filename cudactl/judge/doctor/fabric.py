@@ -30,7 +30,7 @@ def _wanted(exam: Exam) -> bool:
     explains=("DOCTOR-FABRIC-DOWN", "DOCTOR-CUDA-INIT"),
 )
 def missing(exam: Exam) -> Optional[Seen]:
-    if not _wanted(exam) or _managers(exam) or "fabricmanager" in exam.running_daemons:
+    if not _wanted(exam) or _managers(exam) or "fabric_manager" in exam.running_daemons:
         return None
     switches = exam.sign("device").get("nvswitches") or 0
     branch = str(exam.loaded).split(".")[0]
@@ -77,7 +77,7 @@ def version(exam: Exam) -> Optional[Seen]:
     explains=("DOCTOR-CUDA-INIT",),
 )
 def down(exam: Exam) -> Optional[Seen]:
-    if not _wanted(exam) or not _managers(exam) or "fabricmanager" in exam.running_daemons:
+    if not _wanted(exam) or not _managers(exam) or "fabric_manager" in exam.running_daemons:
         return None
     return Seen(
         ["no process nv-fabricmanager"]

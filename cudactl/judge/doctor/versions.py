@@ -264,9 +264,9 @@ def driver_too_old(exam: Exam) -> Optional[Seen]:
 
 @finding(
     "DOCTOR-REPLACED-LIBRARIES",
-    "running programs still use driver libraries that were replaced on disk",
-    "They go on with the old files until they are restarted; those that load more of the driver "
-    "later mix two versions.",
+    "running programs still use NVIDIA libraries that were replaced on disk",
+    "They go on with the old files until they are restarted; those that load more of them later "
+    "mix two versions.",
     RISK,
     needs="root (other users' processes)",
 )
@@ -275,7 +275,7 @@ def replaced_libraries(exam: Exam) -> Optional[Seen]:
     if not using:
         return None
     return Seen(
-        ["%s (%d) maps %s (deleted)" % (u["name"], u["pid"], u["libraries"][0]) for u in using[:5]],
+        ["%s (%d) maps %s (deleted)" % (u["name"], u["pid"], u["paths"][0]) for u in using[:5]],
         ["signs.processes.replaced"],
         ["restart: " + ", ".join("%s (%d)" % (u["name"], u["pid"]) for u in using[:8])],
     )

@@ -10,21 +10,8 @@ import subprocess
 from typing import Any, Dict, List, Optional
 
 from ..files import Root
+from ..modules import SIGNED, flavour_of, mok_enrolled, module_paths
 
-MOK_LIST = "/sys/firmware/efi/efivars/MokListRT-605dab50-e046-4300-abb6-3dd810dd8b23"
-SIGNING_CERTIFICATES = ("/var/lib/shim-signed/mok/MOK.der", "/var/lib/dkms/mok.pub")
-SIGNED = b"~Module signature appended~\n"
-OPEN_LICENCE = b"Dual MIT/GPL"
-MODULE_NAMES = tuple(
-    name + ending
-    for name in ("nvidia.ko", "nvidia-current.ko", "nvidia-current-open.ko")
-    for ending in ("", ".xz", ".gz", ".zst")
-)
-# Where distributions and DKMS put them, below /lib/modules/<release>/.
-MODULE_FOLDERS = (
-    *("updates/dkms", "updates", "extra", "kernel/drivers/video", "kernel/drivers/char/drm"),
-    *("nvidia", "kernel/nvidia", "updates/nvidia"),
-)
 FORBIDDEN = re.compile(r"^\s*(blacklist|install|alias)\s+(nvidia\S*|nouveau)\b(.*)$")
 LARGEST_MODULE = 256 * 1024 * 1024
 KEPT_LOG = 4000
@@ -37,28 +24,10 @@ def boot(root: Root) -> Dict[str, Any]:
     return {
         "command_line": root.line("/proc/cmdline"),
         "largest_initramfs_bytes": max(sizes) if sizes else None,
-        "module_key_enrolled": _enrolled(root),
+        "module_key_enrolled": mok_enrolled(root),
         "lockdown": root.line("/sys/kernel/security/lockdown"),
         "reboot_for": (root.text("/run/reboot-required.pkgs") or "").split(),
     }
-
-
-def _enrolled(root: Root) -> Optional[bool]:
-    """Return whether the key that DKMS signs with is one the firmware was told of."""
-    keys = _bytes(root, MOK_LIST)
-    if keys is None:
-        return None
-    mine = [_bytes(root, path) for path in SIGNING_CERTIFICATES]
-    there = [certificate for certificate in mine if certificate]
-    return any(certificate in keys for certificate in there) if there else None
-
-
-def _bytes(root: Root, path: str) -> Optional[bytes]:
-    try:
-        with open(root.at(path), "rb") as stream:
-            return stream.read(1024 * 1024)
-    except OSError:
-        return None
 
 
 def modules(root: Root) -> Dict[str, Any]:
@@ -70,7 +39,7 @@ def modules(root: Root) -> Dict[str, Any]:
             loaded.append(name)
     files = {}
     for release in root.list("/lib/modules"):
-        found = _files(root, release)
+        found = [dict(_about(root, path), path=path) for path in module_paths(root, release)]
         if found:
             files[release] = found
     return {
@@ -80,20 +49,6 @@ def modules(root: Root) -> Dict[str, Any]:
         "dkms": _dkms(root),
         "forbidden": _forbidden(root),
     }
-
-
-def _files(root: Root, release: str) -> List[Dict[str, Any]]:
-    base = "/lib/modules/" + release
-    folders = [base + "/" + folder for folder in MODULE_FOLDERS]
-    # Ubuntu's prebuilt modules lie in kernel/nvidia-580/ or kernel/nvidia-580-open/.
-    folders += [base + "/kernel/" + n for n in root.list(base + "/kernel") if n[:7] == "nvidia-"]
-    found = []
-    for folder in folders:
-        for name in MODULE_NAMES:
-            path = folder + "/" + name
-            if root.exists(path):
-                found.append(dict(_about(root, path), path=path))
-    return found
 
 
 def _about(root: Root, path: str) -> Dict[str, Any]:
@@ -113,15 +68,9 @@ def _about(root: Root, path: str) -> Dict[str, Any]:
     licence = re.search(rb"\0license=([^\0]+)\0", data)
     return {
         "version": version.group(1).decode() if version else None,
-        "flavour": _flavour(licence.group(1) if licence else None),
+        "flavour": flavour_of(licence.group(1).decode("utf-8", "replace") if licence else None),
         "signed": data.endswith(SIGNED),
     }
-
-
-def _flavour(licence: Optional[bytes]) -> Optional[str]:
-    if licence is None:
-        return None
-    return "open" if licence == OPEN_LICENCE else "proprietary"
 
 
 def _by_modinfo(path: str) -> Dict[str, Any]:
@@ -139,7 +88,7 @@ def _by_modinfo(path: str) -> Dict[str, Any]:
     licence = said.get("license")
     return {
         "version": said.get("version"),
-        "flavour": _flavour(licence.encode() if licence else None),
+        "flavour": flavour_of(licence),
         "signed": bool(said.get("signer") or said.get("sig_id")) if said else None,
     }
 

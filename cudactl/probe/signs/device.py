@@ -9,9 +9,9 @@ import stat
 from typing import Any, Dict, List, Optional
 
 from ..files import Root
+from ..machine import switches
 
 NVIDIA = "0x10de"
-BRIDGE = "0x0680"  # what an NVSwitch shows as
 NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
 # Where it may, the driver's library has it load the module and make the files.
 MODPROBE = "/usr/bin/nvidia-modprobe"
@@ -22,13 +22,11 @@ def devices(root: Root) -> Dict[str, Any]:
     """Return per GPU what PCI says and whether the driver has it; NVSwitches; MIG instances."""
     seen = root.list(INFORMATION)
     gpus: List[Dict[str, Any]] = []
-    switches = 0
     for address in root.list("/sys/bus/pci/devices"):
         folder = "/sys/bus/pci/devices/" + address
         if root.line(folder + "/vendor") != NVIDIA:
             continue
         kind = root.line(folder + "/class") or ""
-        switches += kind.startswith(BRIDGE)
         if not kind.startswith(("0x0300", "0x0302")):
             continue
         text = root.text("%s/%s/information" % (INFORMATION, address)) or ""
@@ -48,7 +46,7 @@ def devices(root: Root) -> Dict[str, Any]:
         )
     return {
         "gpus": gpus,
-        "nvswitches": switches,
+        "nvswitches": switches(root),
         "driver_has_list": root.exists(INFORMATION),
         "mig_instances": _instances(root),
         "persistence_pid_file": root.exists("/run/nvidia-persistenced/nvidia-persistenced.pid"),

@@ -4,60 +4,29 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from ..files import Root
+from ..services import daemons, replaced_libraries
 from . import Unread
 
-# /proc/PID/comm holds 15 characters.
-DAEMONS = {
-    "nv-fabricmanage": "fabricmanager",
-    "nvidia-persiste": "persistenced",
-    "nvidia-gridd": "gridd",
-    "dockerd": "dockerd",
-    "containerd": "containerd",
-    "nv-hostengine": "hostengine",
-    "unattended-upgr": "unattended-upgrades",
-}
-REPLACED = re.compile(r"(/\S*/lib(?:cuda|nvidia-[a-z0-9-]+|nvcuvid|cudnn\w*|nvinfer\w*)\.so\S*)")
-MOST = 50
 STA_UNSYNC = 0x0040  # linux/timex.h
 SAVED_CLOCKS = ("/var/lib/systemd/timesync/clock", "/var/log/dpkg.log", "/var/lib/dpkg/status")
 
 
 def processes(root: Root, unread: Unread) -> Dict[str, Any]:
     """Return which daemons run, and who maps a library of the driver that was replaced."""
-    running: Dict[str, int] = {}
-    replaced: List[Dict[str, Any]] = []
-    hidden = 0
-    for pid in root.list("/proc"):
-        if not pid.isdigit():
-            continue
-        name = (root.text("/proc/%s/comm" % pid) or "").strip()
-        if name in DAEMONS:
-            running.setdefault(DAEMONS[name], int(pid))
-        maps = root.text("/proc/%s/maps" % pid)
-        if maps is None:
-            hidden += bool(root.text("/proc/%s/cmdline" % pid))  # kernel threads have none
-        elif "(deleted)" in maps and len(replaced) < MOST:
-            gone = {m.group(1) for m in map(_replaced, maps.splitlines()) if m}
-            if gone:
-                replaced.append({"pid": int(pid), "name": name, "libraries": sorted(gone)[:5]})
-    if hidden and os.geteuid() != 0:
+    stale = replaced_libraries(root)
+    if stale["unseen"] and os.geteuid() != 0:
         unread.append(
             {
-                "what": "memory maps of %d processes of other users" % hidden,
+                "what": "memory maps of %d processes of other users" % stale["unseen"],
                 "needs": "root",
                 "why": "whether they still use replaced libraries is not known",
             }
         )
-    return {"running": running, "replaced": replaced}
-
-
-def _replaced(line: str) -> "Optional[re.Match[str]]":
-    return REPLACED.search(line) if line.endswith("(deleted)") else None
+    return {"running": daemons(root), "replaced": stale["holders"]}
 
 
 class _Timex(ctypes.Structure):
