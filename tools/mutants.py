@@ -16,11 +16,13 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import functools
 import importlib.abc
 import importlib.util
 import io
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -277,13 +279,26 @@ def seen(mutant: Mutant, known: Sequence[Case]) -> int:
     sink = io.StringIO()
     with redirect_stdout(sink), redirect_stderr(sink):
         # The red fixtures' own test asks what was asked above.
-        there = [str(p) for p in TESTS.glob("test_*.py") if p.name != "test_red_fixtures.py"]
+        there = [p for p in sorted(TESTS.glob("test_*.py")) if p.name != "test_red_fixtures.py"]
         plugins = ["-p", "no:cacheprovider", "-p", "no:timeout"]
         # Hundreds of random documents ask whether it crashes, not whether it is right.
         chosen = ["-k", "not junk_anywhere and not whatever_is_missing"]
-        code = pytest.main(["-x", "-q", *plugins, *chosen, *there])
+        first = [str(path) for path in sorted(there, key=lambda p: -nearness(mutant, p))]
+        code = pytest.main(["-x", "-q", *plugins, *chosen, *first])
     # 1 is a test that fails, 2 tests that cannot be imported; else pytest itself did not run.
     return {0: SURVIVED, 1: KILLED, 2: KILLED}.get(int(code), BROKEN)
+
+
+@functools.cache
+def names(path: Path) -> frozenset[str]:
+    """Return the words of a file that name a check, or what a check measures."""
+    return frozenset(re.findall(r"[a-z]+[._][a-z_0-9.]+", path.read_text()))
+
+
+def nearness(mutant: Mutant, test: Path) -> float:
+    """Return how much of a test's file is about a mutant's module: the nearest are run first."""
+    about = names(test)
+    return len(about & names(mutant.path)) / len(about)
 
 
 def run(mutant: Mutant, known: Sequence[Case]) -> int:
