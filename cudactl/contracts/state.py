@@ -71,6 +71,19 @@ class AptSource(Contract):
     """Content of the key file that Signed-By names, base64; None where it could not be read."""
 
 
+class AptAnswer(Contract):
+    """What the host's apt says installing some of the distribution's packages would do."""
+
+    asked: list[str]
+    """Names that it was asked for."""
+    brings: dict[str, str] = Field(default_factory=dict)
+    """Package → version that would come, the asked ones too."""
+    removes: list[str] = Field(default_factory=list)
+    """Packages that would go."""
+    error: str | None = None
+    """Why it could not tell, in apt's words."""
+
+
 class OwnedFile(Contract):
     """A cudactl-* file on the host."""
 
@@ -236,6 +249,8 @@ class HostState(Contract):
     """dpkg was stopped before it wrote its status out: apt refuses until `dpkg --configure -a`."""
     dpkg_locked: bool | None
     """True when another process holds dpkg's lock; None when it cannot be told."""
+    apt_answer: AptAnswer | None = None
+    """What apt says of the distribution's packages that a lock needs; None: it was not asked."""
     apt_sources: list[AptSource]
     """NVIDIA-like apt sources."""
     files: list[OwnedFile]

@@ -16,7 +16,8 @@ from cudactl.contracts.plan import Plan, SavedPlan
 from cudactl.contracts.state import HostState
 from cudactl.provision.claim import no_obstacle
 from cudactl.provision.plan import make_plan
-from cudactl.reach.fanout import Answer, run_probe
+from cudactl.provision.steps.distribution import DEADLINE_S, SCRIPT, missing, with_answer
+from cudactl.reach.fanout import Answer, run_probe, run_python
 from cudactl.reach.targets import Target
 
 
@@ -42,17 +43,42 @@ def plan_hosts(
 ) -> list[PlannedHost]:
     """Probe every target once and return its plan; an unreachable host has its reason instead."""
     answers = run_probe(targets, ["state"], forks=forks, deadline_s=deadline_s, on_answer=on_answer)
+    states = {answer.target.name: read_state(answer) for answer in answers}
+    _ask_apt(targets, locks, states, forks)
     planned = []
-    for answer in answers:
-        name = answer.target.name
-        state, error = read_state(answer)
+    for target in targets:
+        state, error = states[target.name]
+        lock = locks[target.name]
         plan = None
         if state is not None:
-            plan = make_plan(
-                name, locks[name], state, now=time.time(), no_obstacle=no_obstacle(state, run_id)
-            )
-        planned.append(PlannedHost(answer.target, locks[name], state, plan, error))
+            ours = no_obstacle(state, run_id)
+            plan = make_plan(target.name, lock, state, now=time.time(), no_obstacle=ours)
+        planned.append(PlannedHost(target, lock, state, plan, error))
     return planned
+
+
+def _ask_apt(
+    targets: Sequence[Target],
+    locks: dict[str, StackLock],
+    states: dict[str, tuple[HostState | None, CudactlError | None]],
+    forks: int,
+) -> None:
+    """Put into the states what hosts' apt answers, where the distribution must bring something.
+
+    One question for each set of missing packages; nobody is asked who has them all.
+    """
+    questions: dict[tuple[str, ...], list[Target]] = {}
+    for target in targets:
+        state = states[target.name][0]
+        if state is not None and (names := missing(locks[target.name], state)):
+            questions.setdefault(tuple(names), []).append(target)
+    for question, asked in questions.items():
+        names = list(question)
+        for answer in run_python(asked, SCRIPT, names, forks=forks, deadline_s=DEADLINE_S):
+            state, error = states[answer.target.name]
+            if state is not None:
+                told = with_answer(state, answer.document, names)
+                states[answer.target.name] = (told, error)
 
 
 def read_state(answer: Answer) -> tuple[HostState | None, CudactlError | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cudactl.lab.hosts import Lab, LabHost
+from tests.lab.changes import changed, missing, photograph, unplanned
 
 BIN = Path(sys.executable).parent
 SPEC = """\
@@ -59,18 +60,21 @@ def plan_of(host: LabHost, lab: Lab, lock: Path, check: int = 0) -> dict[str, An
 def provision(
     host: LabHost, lab: Lab, lock: Path, *more: str, check: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return cudactl(
-        "provision",
-        "host",
-        host.name,
-        "-i",
-        str(lab.inventory),
-        "--lock",
-        str(lock),
-        "--yes",
-        *more,
-        check=check,
-    )
+    """Run `provision host`; whatever it does, hold what changed on the host against its plan."""
+    before = photograph(host)
+    arguments = ("host", host.name, "-i", str(lab.inventory), "--lock", str(lock))
+    arguments += tuple(more)
+    choices = [m for m in more if m not in ("--check", "--diff", "-v", "--no-certify")]
+    row = json.loads(cudactl("plan", *arguments[:6], *choices, "--json").stdout)[0]
+    done = cudactl("provision", *arguments, "--yes", check=check)
+    real = changed(before, photograph(host))
+    plan = row["plan"] or {"steps": []}
+    if "--check" in more or any(f["refuses"] for f in plan.get("findings", ())):
+        plan = {"steps": []}
+    assert not unplanned(plan, real), f"changed, and not in the plan: {unplanned(plan, real)}"
+    if done.returncode == 0 and "PROVISION" not in done.stderr:
+        assert not missing(plan, real), f"planned, and not changed: {missing(plan, real)}"
+    return done
 
 
 def installed(host: LabHost) -> dict[str, str]:
