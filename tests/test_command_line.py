@@ -64,6 +64,8 @@ def test_every_command_has_help(name: str) -> None:
         ("plan", "host", "a b", "--lock", "x"),
         ("provision", "host", "--plan", "missing.plan"),
         ("provision", "host", "--plan", "p", "--lock", "l"),
+        ("provision", "host", "--plan", "p", "--reboot", "never"),
+        ("provision", "host", "--plan", "p", "--take-over"),
         ("provision", "host", "--max-hosts", "0"),
     ],
 )

@@ -6,9 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from cudactl.contracts.plan import Choices
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,6 +71,38 @@ def host_options(function: F) -> F:
     for decorate in reversed(decorators):
         function = decorate(function)
     return function
+
+
+def choices_options(function: F) -> F:
+    """Add what one run decides beside the lock: --reboot and --take-over."""
+    decorators = [
+        click.option(
+            "reboot",
+            "--reboot",
+            type=click.Choice(["auto", "never", "always"]),
+            help="auto (the default): reboot when the host needs it and reloading the driver does "
+            "not help; never: say so instead; always: reboot whenever anything changes.",
+        ),
+        click.option(
+            "take_over",
+            "--take-over",
+            is_flag=True,
+            help="Replace what is in the way and not cudactl's, keeping a copy of it.",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def choices_of(options: dict[str, Any]) -> Choices | None:
+    """Take --reboot and --take-over out of a command's options; None where neither was given."""
+    from cudactl.contracts.plan import Choices
+
+    reboot, take_over = options.pop("reboot"), options.pop("take_over")
+    if reboot is None and not take_over:
+        return None
+    return Choices(reboot=reboot or "auto", take_over=take_over)
 
 
 def ask_sudo_option(function: F) -> F:

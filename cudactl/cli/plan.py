@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cudactl.cli.app import emit_json, finish, json_option, note, say
-from cudactl.cli.host_options import choice, host_options
+from cudactl.cli.host_options import choice, choices_of, choices_options, host_options
 from cudactl.contracts.errors import Exit, worst
 
 
@@ -19,6 +19,7 @@ def plan() -> None:
 
 @plan.command()
 @host_options
+@choices_options
 @click.option(
     "output",
     "-o",
@@ -35,8 +36,9 @@ def host(output: Path | None, verbose: bool, as_json: bool, **options: Any) -> N
     """
     from cudactl.cli.show_plan import plans_text, summary_line
     from cudactl.workflow.choosing import choose
-    from cudactl.workflow.planning import check_can_save, plan_hosts, save_plans
+    from cudactl.workflow.planning import check_can_save, plan_hosts, same_choices, save_plans
 
+    decided = choices_of(options)
     chosen = choice(**options)
     if output is not None:
         check_can_save(output)
@@ -48,7 +50,7 @@ def host(output: Path | None, verbose: bool, as_json: bool, **options: Any) -> N
         max_hosts=chosen.max_hosts,
         ssh_args=chosen.ssh_args,
     )
-    planned = plan_hosts(targets, locks, forks=chosen.forks)
+    planned = plan_hosts(targets, locks, forks=chosen.forks, choices=same_choices(targets, decided))
     plans = [p.plan for p in planned if p.plan is not None]
     codes = [Exit.UNMEASURED for p in planned if p.error is not None]
     codes += [Exit.FAIL for p in plans if p.refusals]

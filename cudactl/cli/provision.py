@@ -14,6 +14,8 @@ from cudactl.cli.host_options import (
     HostChoice,
     ask_sudo_option,
     choice,
+    choices_of,
+    choices_options,
     host_options,
     sudo_password,
 )
@@ -21,6 +23,7 @@ from cudactl.contracts.errors import CudactlError, Exit, UsageError, worst
 
 if TYPE_CHECKING:
     from cudactl.contracts.certificate import Certificate
+    from cudactl.contracts.plan import Choices
     from cudactl.workflow.planning import PlannedHost
     from cudactl.workflow.provision import Applied
 
@@ -32,6 +35,7 @@ def provision() -> None:
 
 @provision.command()
 @host_options
+@choices_options
 @click.option(
     "plan_file",
     "--plan",
@@ -63,8 +67,9 @@ def host(
     """
     from cudactl.cli.show_plan import plans_text, summary_line
 
+    decided = choices_of(options)
     chosen = choice(**options)
-    planned, inventories = _plan(chosen, plan_file)
+    planned, inventories = _plan(chosen, plan_file, decided)
     quiet = as_json
     if not quiet:
         say(plans_text(planned, verbose=bool(verbose)))
@@ -98,9 +103,11 @@ def host(
     finish(worst(codes))
 
 
-def _plan(chosen: HostChoice, plan_file: Path | None) -> tuple[list[PlannedHost], Sequence[str]]:
+def _plan(
+    chosen: HostChoice, plan_file: Path | None, decided: Choices | None
+) -> tuple[list[PlannedHost], Sequence[str]]:
     from cudactl.workflow.choosing import choose, choose_planned
-    from cudactl.workflow.planning import check_unmoved, load_plans, plan_hosts
+    from cudactl.workflow.planning import check_unmoved, load_plans, plan_hosts, same_choices
 
     if plan_file is None:
         targets, locks = choose(
@@ -111,13 +118,21 @@ def _plan(chosen: HostChoice, plan_file: Path | None) -> tuple[list[PlannedHost]
             max_hosts=chosen.max_hosts,
             ssh_args=chosen.ssh_args,
         )
-        return plan_hosts(targets, locks, forks=chosen.forks), chosen.inventories
+        choices = same_choices(targets, decided)
+        return plan_hosts(targets, locks, forks=chosen.forks, choices=choices), chosen.inventories
     if chosen.lock is not None:
         raise UsageError(
             "PLAN-AND-LOCK",
             "--plan and --lock were both given",
             expected="one of them: a saved plan holds its lock",
             remedy="leave --lock out",
+        )
+    if decided is not None:
+        raise UsageError(
+            "PLAN-AND-CHOICES",
+            "--plan was given together with --reboot or --take-over",
+            expected="the choices that the plan was made with: they are part of what was approved",
+            remedy="leave them out, or make the plan again with them: cudactl plan host -o FILE",
         )
     saved, locks = load_plans(plan_file)
     targets, inventories = choose_planned(
@@ -128,7 +143,8 @@ def _plan(chosen: HostChoice, plan_file: Path | None) -> tuple[list[PlannedHost]
         max_hosts=chosen.max_hosts,
         ssh_args=chosen.ssh_args,
     )
-    planned = plan_hosts(targets, locks, forks=chosen.forks)
+    choices = {plan.host: plan.choices for plan in saved.plans}
+    planned = plan_hosts(targets, locks, forks=chosen.forks, choices=choices)
     check_unmoved(planned, saved)
     return planned, inventories
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cudactl.contracts.errors import CudactlError, UnreachableError, UsageError
 from cudactl.contracts.lock import StackLock
-from cudactl.contracts.plan import Plan, SavedPlan
+from cudactl.contracts.plan import Choices, Plan, SavedPlan
 from cudactl.contracts.state import HostState
 from cudactl.provision.claim import no_obstacle
 from cudactl.provision.plan import make_plan
@@ -40,8 +40,19 @@ def plan_hosts(
     deadline_s: float = 60.0,
     on_answer: Callable[[Answer], None] | None = None,
     run_id: str = "",
+    choices: Mapping[str, Choices] | None = None,
 ) -> list[PlannedHost]:
-    """Probe every target once and return its plan; an unreachable host has its reason instead."""
+    """Probe every target once and return its plan; an unreachable host has its reason instead.
+
+    Args:
+        targets: The hosts.
+        locks: Host name → its lock.
+        forks: Hosts at once.
+        deadline_s: Seconds for a host's answer.
+        on_answer: Receives every answer as it comes.
+        run_id: Our own run, whose claim is no obstacle.
+        choices: Host name → what the caller decided; hosts not named get the defaults.
+    """
     answers = run_probe(targets, ["state"], forks=forks, deadline_s=deadline_s, on_answer=on_answer)
     states = {answer.target.name: read_state(answer) for answer in answers}
     _ask_apt(targets, locks, states, forks)
@@ -52,9 +63,21 @@ def plan_hosts(
         plan = None
         if state is not None:
             ours = no_obstacle(state, run_id)
-            plan = make_plan(target.name, lock, state, now=time.time(), no_obstacle=ours)
+            plan = make_plan(
+                target.name,
+                lock,
+                state,
+                now=time.time(),
+                no_obstacle=ours,
+                choices=(choices or {}).get(target.name),
+            )
         planned.append(PlannedHost(target, lock, state, plan, error))
     return planned
+
+
+def same_choices(targets: Sequence[Target], choices: Choices | None) -> dict[str, Choices]:
+    """Return the same choices for every target; None: the defaults."""
+    return {target.name: choices or Choices() for target in targets}
 
 
 def _ask_apt(

@@ -14,16 +14,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cudactl.certify.certificate import exit_of
 from cudactl.contracts.certificate import Certificate
-from cudactl.contracts.errors import CudactlError
+from cudactl.contracts.errors import CudactlError, Exit
 from cudactl.contracts.state import HostLock
 from cudactl.provision import claim as claims
+from cudactl.provision.records import WRITING
 from cudactl.provision.run import HostRun, Outcome, Progress, run_ansible
 from cudactl.reach.fanout import run_python
 from cudactl.reach.targets import Target
 from cudactl.stack.index.wheel_files import fetch_wheels
 from cudactl.workflow.places import wheel_cache
 from cudactl.workflow.planning import PlannedHost, plan_hosts
+
+# Reads the files (None: it goes) and the history's event from standard input, on the host.
+STORE = (
+    WRITING
+    + """\
+said = json.load(sys.stdin)
+for name, text in said["files"].items():
+    if text is not None:
+        write(name, text.encode())
+    elif os.path.lexists(os.path.join(base, name)):
+        os.unlink(os.path.join(base, name))
+history(said["event"])
+print(json.dumps({"stored": base}))
+"""
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +150,7 @@ def _read_again(
         [p.target for p in todo],
         {p.target.name: p.lock for p in todo},
         run_id=claim.run_id,
+        choices={p.target.name: p.plan.choices for p in todo if p.plan is not None},
     )
     applied = []
     for before, after in zip(todo, again, strict=True):
@@ -213,31 +231,28 @@ def store_certificates(
     """Keep each certificate on its host (/var/lib/cudactl): plain for the gate, and signed.
 
     An unsigned certificate takes an earlier signed one away: the two would speak of different runs.
+    The host's history learns of it, so that a way back leads to what was shown to be right.
     """
-    script = (
-        "import json,os,sys\n"
-        "d='/var/lib/cudactl';os.makedirs(d,mode=0o755,exist_ok=True)\n"
-        "for n,t in json.load(sys.stdin).items():\n"
-        " p=os.path.join(d,n)\n"
-        " if t is None:\n"
-        "  os.path.lexists(p) and os.unlink(p)\n"
-        "  continue\n"
-        " f=open(p+'.new','w');f.write(t);f.flush();os.fsync(f.fileno());f.close()\n"
-        " os.chmod(p+'.new',0o644);os.replace(p+'.new',p)\n"
-        "print(json.dumps({'stored':p}))"
-    )
     signed = envelopes or {}
     chosen = [t for t in targets if t.name in certificates]
     documents = {
         name: json.dumps(
             {
-                "certificate.dsse.json": json.dumps(signed[name]) if name in signed else None,
-                "certificate.json": json.dumps(c.model_dump(mode="json")),
+                "files": {
+                    "certificate.dsse.json": json.dumps(signed[name]) if name in signed else None,
+                    "certificate.json": json.dumps(c.model_dump(mode="json")),
+                },
+                "event": {
+                    "event": "certified" if exit_of(c) is Exit.PASS else "not-certified",
+                    "lock": c.lock_hash,
+                    "verdict": c.verdict,
+                    "level": c.level,
+                },
             }
         ).encode()
         for name, c in certificates.items()
     }
     answers = run_python(
-        chosen, script, [], requests=documents, become=True, become_password=become_password
+        chosen, STORE, [], requests=documents, become=True, become_password=become_password
     )
     return [a.error for a in answers if a.error is not None]
