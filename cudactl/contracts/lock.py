@@ -44,19 +44,28 @@ class LockSource(Contract):
     """One place that packages come from, and the key that vouches for it."""
 
     name: str
-    """Name that packages refer to ("nvidia", "pypi")."""
+    """Name that packages refer to ("nvidia", "pypi"; "debian", "ubuntu-security")."""
     kind: Literal["apt", "wheels"]
     """Repository layout."""
     url: str
-    """apt: the flat repository's folder, ending in "/". wheels: the Simple index."""
+    """apt: the flat repository's folder, or the archive's base where there are suites, ending in
+    "/". wheels: the Simple index."""
     vendor: bool
     """True where this is the vendor's own address, false for a mirror."""
     fingerprint: str | None = None
-    """apt: full fingerprint of the key that signed the index."""
+    """apt: full fingerprint of the key that signed the index; of several suites, the first's."""
     signing_key: str | None = None
-    """apt: that key, ASCII-armoured, so that a host can be set up from the lock alone."""
+    """apt: that key, ASCII-armoured, so that a host can be set up from the lock alone; every key
+    that signed, where suites were signed by several."""
     index_sha256: str | None = None
-    """apt: sha256 of the `Packages` file that was locked from."""
+    """apt: sha256 of the `Packages` file that was locked from; of several, over their hashes."""
+    distribution: bool = False
+    """apt: True for the distribution's own archive. A host trusts and knows its archive already,
+    so provisioning writes neither source nor key for it."""
+    suites: list[str] = Field(default_factory=list)
+    """apt: suites of the archive ("noble-updates"); empty for a flat repository."""
+    components: list[str] = Field(default_factory=list)
+    """apt: components of those suites ("restricted"); empty for a flat repository."""
 
 
 class LockedPackage(Contract):
@@ -123,6 +132,8 @@ class StackLock(Contract):
     """Exact upstream version of each component, e.g. {"cuda": "13.0.2", "driver": "580.95.05"}."""
     driver_flavour: Literal["open", "proprietary"] | None = None
     """Kernel module flavour, where the lock holds a driver."""
+    driver_minimum: str | None = None
+    """Least driver version that runs the lock's toolkit, where the host brings the driver."""
     sources: list[LockSource]
     """Where packages come from."""
     packages: list[LockedPackage]

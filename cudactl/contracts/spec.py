@@ -28,6 +28,17 @@ VersionPrefix = Annotated[
     StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=40),
 ]
 
+Engine = Literal["docker", "containerd", "podman", "enroot", "apptainer"]
+"""A container engine that can be configured for GPUs."""
+
+ModuleParameter = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)
+]
+# Goes into a line of modprobe's configuration: nothing that would end it or quote.
+ParameterValue = (
+    Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:;=/+-]+$", max_length=200)] | int
+)
+
 DRIVER_BRANCH = re.compile(r"^([0-9]{3}|[0-9]{3}(\.[0-9]+){1,2}|preinstalled|none)$")
 
 
@@ -40,6 +51,14 @@ class DriverSpec(Contract):
     """Kernel module flavour; `auto` is open wherever every GPU accepts it."""
     source: Literal["nvidia", "distro"] = "nvidia"
     """Whose packages: NVIDIA's repository, or the distribution's archive."""
+    parameters: dict[ModuleParameter, ParameterValue] = Field(default_factory=dict)
+    """Parameters of the nvidia kernel module, e.g. {NVreg_EnableGpuFirmware: 0}."""
+    modules: list[Literal["peermem", "gdrcopy"]] = Field(default_factory=list)
+    """Further kernel modules that are loaded at boot: peer memory (RDMA), GDRCopy."""
+    persistence: bool = True
+    """Whether the persistence daemon runs."""
+    imex: bool = False
+    """Whether IMEX runs, for memory shared between nodes over NVLink."""
 
     @field_validator("branch")
     @classmethod
@@ -62,6 +81,17 @@ class MirrorSpec(Contract):
     """Path of the mirror's OpenPGP public key; absent: the vendor's own key must have signed."""
 
 
+class ArchiveSpec(Contract):
+    """The distribution's archive, for `driver.source: distro`; it never changes a lock's hash."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^(https?|file)://")] | None = None
+    """Base address, with dists/ and pool/ below it; absent: the distribution's public archive."""
+    security: Annotated[str, StringConstraints(pattern=r"^(https?|file)://")] | None = None
+    """Base address of the security suite; absent: Debian's public one, and for Ubuntu `url`."""
+    key: str | None = None
+    """Path of the OpenPGP keys that sign it; absent: the distribution's keyring on this machine."""
+
+
 class StackSpec(Contract):
     """What a machine should carry: driver, CUDA, cuDNN, TensorRT and what goes with them."""
 
@@ -79,7 +109,9 @@ class StackSpec(Contract):
     driver: DriverSpec | None = None
     """The driver; absent means the newest branch that everything else accepts."""
     cuda: VersionPrefix | None = None
-    """CUDA toolkit: a minor ("13.0") or an exact version ("13.0.2")."""
+    """CUDA toolkit: a minor ("13.0") or an exact version ("13.0.2"); the host's active one."""
+    cuda_also: list[VersionPrefix] = Field(default_factory=list)
+    """apt: further toolkits, installed beside the active one: minors or exact versions."""
     cudnn: VersionPrefix | None = None
     """cuDNN version or prefix."""
     tensorrt: VersionPrefix | None = None
@@ -94,9 +126,24 @@ class StackSpec(Contract):
     """NVIDIA container toolkit version or prefix."""
     frameworks: dict[Literal["torch", "tensorflow"], VersionPrefix] = Field(default_factory=dict)
     """Python frameworks for a virtual environment or an image."""
-    container_runtime: Literal["docker", "containerd", "podman"] | None = None
-    """Which runtime is configured for GPUs."""
+    container_runtime: Engine | list[Engine] | None = None
+    """Container engine, or several, that is configured for GPUs; it must be installed already."""
+    default_runtime: bool = False
+    """docker, containerd: make NVIDIA's runtime the one of every container that names none."""
     packages: Literal["apt", "wheels"] = "apt"
     """Where the libraries come from: NVIDIA's apt repository or NVIDIA's Python wheels."""
+    activate: bool = False
+    """wheels: make this stack the one that login shells use; otherwise it only lies beside."""
     mirror: MirrorSpec | None = None
     """A repository to use instead of the vendor's."""
+    archive: ArchiveSpec | None = None
+    """The distribution's archive to use, where the driver comes from it."""
+
+    @property
+    def engines(self) -> list[Engine]:
+        """The container engines that are asked for, as a list."""
+        if self.container_runtime is None:
+            return []
+        if isinstance(self.container_runtime, list):
+            return list(dict.fromkeys(self.container_runtime))
+        return [self.container_runtime]

@@ -7,9 +7,10 @@ and each becomes a package when somebody asks for that name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, total_ordering
+from typing import Protocol
 
 from debian.deb822 import Packages as Deb822Packages
 from debian.deb822 import PkgRelation
@@ -166,6 +167,37 @@ class Package:
             expected="a complete stanza for every package",
             remedy="synchronise the mirror again",
         )
+
+
+class PackageIndex(Protocol):
+    """What a closure asks of an index: what it has, and what the distribution has besides."""
+
+    @property
+    def title(self) -> str:
+        """The index, for people."""
+
+    def __contains__(self, name: str) -> bool:
+        """Return True when it has a package of that name."""
+
+    def versions(self, name: str) -> Sequence[Package]:
+        """Return the versions of a package, newest first."""
+
+    def providing(self, name: str) -> Sequence[Package]:
+        """Return the packages that provide a virtual name."""
+
+    def elsewhere(self, relation: Relation) -> bool:
+        """Return True when a package that is not locked satisfies a relation."""
+
+
+def provides(package: Package, relation: Relation) -> bool:
+    """Return True when a package provides what a relation asks for."""
+    return any(
+        provided.name == relation.name
+        and (
+            not relation.operator or (provided.version != "" and relation.admits(provided.version))
+        )
+        for provided in package.provides
+    )
 
 
 def split_packages(text: str, arch: str, where: str) -> dict[str, list[str]]:

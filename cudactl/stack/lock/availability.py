@@ -1,4 +1,4 @@
-"""What one apt index has, as values for the solver: the catalogue's facts, narrowed to it.
+"""What the apt indexes have, as values for the solver: the catalogue's facts, narrowed to them.
 
 The index decides what exists; the catalogue what is known of it. A version that the catalogue does
 not know may still be chosen, with what its own name and version say.
@@ -14,6 +14,8 @@ from cudactl.stack.facts.catalogue import Catalogue
 from cudactl.stack.facts.rows import Distribution, DriverBranch
 from cudactl.stack.index.apt import AptIndex
 from cudactl.stack.index.packages import upstream
+from cudactl.stack.index.suites import SuiteIndex
+from cudactl.stack.lock.archive_drivers import archive_choices
 from cudactl.stack.solver.dimensions import Choice, Dimensions, catalogue_dimensions, toolkits
 from cudactl.stack.versions import numbers
 
@@ -22,12 +24,44 @@ DCGM = "datacenter-gpu-manager-4-core"
 BUILD = re.compile(r"\+cuda([0-9]+\.[0-9]+)$")
 
 
+FROM_INDEX = ("cuda", "driver", "cudnn", "tensorrt", "nccl", "container_toolkit", "dcgm")
+"""Dimensions whose values an index narrows."""
+
+
 def index_dimensions(
-    catalogue: Catalogue, index: AptIndex, distribution: Distribution, only: Collection[str]
+    catalogue: Catalogue,
+    index: AptIndex | None,
+    distribution: Distribution,
+    only: Collection[str],
+    archive: SuiteIndex | None = None,
 ) -> Dimensions:
-    """Return the values of the asked dimensions that `index` can serve, best first in each."""
+    """Return the values of the asked dimensions that the indexes can serve, best first in each.
+
+    Args:
+        catalogue: Facts.
+        index: NVIDIA's; None where only the archive is asked.
+        distribution: The target's distribution.
+        only: Dimensions that are asked about.
+        archive: The distribution's own, where the driver comes from it.
+    """
     narrowed: dict[str, Callable[[], list[Choice]]] = {
-        "os": lambda: [Choice("os", distribution.name, distribution)],
+        "os": lambda: [Choice("os", distribution.name, distribution)]
+    }
+    if index is not None:
+        narrowed |= _vendor(catalogue, index, distribution)
+    if archive is not None:
+        narrowed["driver"] = lambda: archive_choices(catalogue, archive, distribution)
+    found = catalogue_dimensions(catalogue, set(only) - set(narrowed))
+    for dim, values in narrowed.items():
+        if dim in only:
+            found[dim] = sorted(values(), key=lambda c: numbers(c.version), reverse=True)
+    return found
+
+
+def _vendor(
+    catalogue: Catalogue, index: AptIndex, distribution: Distribution
+) -> dict[str, Callable[[], list[Choice]]]:
+    return {
         "cuda": lambda: [
             choice for choice in toolkits(catalogue) if _has(index, toolkit_package(choice), choice)
         ],
@@ -40,11 +74,6 @@ def index_dimensions(
         ),
         "dcgm": lambda: _plain(catalogue, index, "dcgm", DCGM),
     }
-    found = catalogue_dimensions(catalogue, set(only) - set(narrowed))
-    for dim, values in narrowed.items():
-        if dim in only:
-            found[dim] = sorted(values(), key=lambda c: numbers(c.version), reverse=True)
-    return found
 
 
 def toolkit_package(cuda: Choice) -> str:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cudactl.contracts.lock import Component, ExternalDependency
-from cudactl.stack.index.apt import AptIndex
-from cudactl.stack.index.packages import Package, Relation
+from cudactl.stack.index.packages import Package, PackageIndex, Relation, provides
 from cudactl.stack.refusals import StackRefused, listed
 
 MOST_WALKS = 25
@@ -97,7 +96,7 @@ class _Walk:
     """What no version could satisfy; it counts only if it is still so in the last walk."""
 
 
-def close(index: AptIndex, wishes: Sequence[AptWish], pins: Pins) -> Closure:
+def close(index: PackageIndex, wishes: Sequence[AptWish], pins: Pins) -> Closure:
     """Return the closure.
 
     Raises:
@@ -110,7 +109,7 @@ def close(index: AptIndex, wishes: Sequence[AptWish], pins: Pins) -> Closure:
         if (walk.packages == before and walk.asked == asked) or _settled(index, pins, walk):
             if walk.wrong:
                 raise walk.wrong[0]
-            _check_conflicts(walk)
+            check_conflicts(walk.packages.values())
             return _closure(index, wishes, pins, walk)
         asked, before = walk.asked, walk.packages
     raise StackRefused(
@@ -121,7 +120,7 @@ def close(index: AptIndex, wishes: Sequence[AptWish], pins: Pins) -> Closure:
     )
 
 
-def _settled(index: AptIndex, pins: Pins, walk: _Walk) -> bool:
+def _settled(index: PackageIndex, pins: Pins, walk: _Walk) -> bool:
     """Return True when another walk would choose the same versions, so that none is needed."""
     wrong: list[StackRefused] = list(walk.wrong)
     same = all(
@@ -132,7 +131,7 @@ def _settled(index: AptIndex, pins: Pins, walk: _Walk) -> bool:
 
 
 def _walk(
-    index: AptIndex,
+    index: PackageIndex,
     wishes: Sequence[AptWish],
     pins: Pins,
     asked_before: Mapping[str, set[Relation]],
@@ -154,11 +153,11 @@ def _walk(
         name = queue.pop(0)
         package = walk.packages[name]
         for group in package.depends:
-            relation, target = _alternative(index, group, walk, pins)
-            if target is None:
-                lacking = _own(index, group, pins)
+            found = _alternative(index, group, walk, pins)
+            if found.target is None:
+                lacking = None if found.elsewhere else _own(index, group, pins)
                 if lacking is None:
-                    walk.external[group[0].name].add(name)
+                    walk.external[found.relation.name].add(name)
                     continue
                 there = index.versions(lacking.name)
                 pin = pins.exact.get(lacking.name)
@@ -166,66 +165,80 @@ def _walk(
                 walk.wrong.append(not_in_index(index, f"{wanted}, which {name} needs", there))
                 if not there:
                     continue
-                relation, target = lacking, lacking.name
-            if target == relation.name:
+                found = _Found(lacking, lacking.name)
+            relation, target = found.relation, found.target
+            assert target is not None
+            if target == relation.name and not found.provided:
                 walk.asked[target].add(relation)
             walk.requires[name].add(target)
             take(target, walk.component[name], f"{name} needs {relation}")
     return walk
 
 
-def _alternative(
-    index: AptIndex, group: Sequence[Relation], walk: _Walk, pins: Pins
-) -> tuple[Relation, str | None]:
-    """Return the alternative to take and the package that satisfies it, if the index has one."""
+@dataclass(frozen=True)
+class _Found:
+    """The alternative to take."""
+
+    relation: Relation
+    target: str | None
+    """Package that satisfies it; None where the index has none."""
+    provided: bool = False
+    """True where it is satisfied by what the package provides, not by its own version."""
+    elsewhere: bool = False
+    """True where the distribution satisfies it with a package that is not locked."""
+
+
+def _alternative(index: PackageIndex, group: Sequence[Relation], walk: _Walk, pins: Pins) -> _Found:
+    """Return the alternative to take: one that is here already, or the first that can be had."""
     for relation in group:
         here = walk.packages.get(relation.name)
         if here is not None and relation.admits(here.version):
-            return relation, here.name
+            return _Found(relation, here.name)
+    for relation in group:
+        provider = _provider(index, relation, walk, pins, here=True)
+        if provider is not None:
+            return _Found(relation, provider, provided=True)
     for relation in group:
         pin = pins.exact.get(relation.name)
         for package in index.versions(relation.name):
             if relation.admits(package.version) and _meant(package, pin):
-                return relation, relation.name
+                return _Found(relation, relation.name)
         provider = _provider(index, relation, walk, pins)
         if provider is not None:
-            return relation, provider
-    return group[0], None
+            return _Found(relation, provider, provided=True)
+        if index.elsewhere(relation):
+            return _Found(relation, None, elsewhere=True)
+    return _Found(group[0], None)
 
 
-def _own(index: AptIndex, group: Sequence[Relation], pins: Pins) -> Relation | None:
+def _own(index: PackageIndex, group: Sequence[Relation], pins: Pins) -> Relation | None:
     """Return the alternative that only this index could satisfy: no distribution has it."""
     for relation in group:
         name = relation.name
-        if name in index.paragraphs or name in pins.exact or pins.oldest(name):
+        if name in index or name in pins.exact or pins.oldest(name):
             return relation
     return None
 
 
-def _provider(index: AptIndex, relation: Relation, walk: _Walk, pins: Pins) -> str | None:
+def _provider(
+    index: PackageIndex, relation: Relation, walk: _Walk, pins: Pins, *, here: bool = False
+) -> str | None:
     """Return the package that provides a name: one that is here already, or the first by name."""
     names = []
-    for package in index.providers.get(relation.name, ()):
-        if _meant(package, pins.exact.get(package.name)) and _provides(package, relation):
+    for package in index.providing(relation.name):
+        if here and walk.packages.get(package.name) != package:
+            continue
+        if _meant(package, pins.exact.get(package.name)) and provides(package, relation):
             names.append(package.name)
-    here = [name for name in names if name in walk.packages]
-    return next(iter(here or sorted(names)), None)
+    return min(names, default=None)
 
 
 def _meant(package: Package, pin: Pin | None) -> bool:
     return pin is None or pin.version == package.version
 
 
-def _provides(package: Package, relation: Relation) -> bool:
-    return any(
-        provided.name == relation.name
-        and (not relation.operator or (provided.version and relation.admits(provided.version)))
-        for provided in package.provides
-    )
-
-
 def _version(
-    index: AptIndex,
+    index: PackageIndex,
     name: str,
     asked: set[Relation],
     pins: Pins,
@@ -233,12 +246,12 @@ def _version(
     wrong: list[StackRefused],
 ) -> Package:
     """Return the version of a package that the pins mean and everything asked of it admits."""
-    versions = index.versions(name)
+    versions: Sequence[Package] = index.versions(name)
     if not versions:
         raise StackRefused(
             "STACK-PACKAGE-NOT-IN-INDEX",
-            f"{index.source.title} has no package {name} ({first})",
-            expected="the package under the name that NVIDIA's repositories use",
+            f"{index.title} has no package {name} ({first})",
+            expected="the package under the name that is asked for",
             remedy="check os and arch in the spec, or synchronise the mirror again",
         )
     pin = pins.exact.get(name)
@@ -247,7 +260,9 @@ def _version(
         if not pinned:
             wrong.append(not_in_index(index, f"{name} {pin.version} ({pin.why})", versions))
         versions = pinned or versions
-    fitting = [p for p in versions if all(relation.admits(p.version) for relation in asked)]
+    fitting: Sequence[Package] = [
+        p for p in versions if all(relation.admits(p.version) for relation in asked)
+    ]
     if not fitting:
         wanted = ", ".join(sorted(str(relation) for relation in asked))
         wrong.append(
@@ -263,24 +278,29 @@ def _version(
     return fitting[-1] if bounded and pins.oldest(name) else fitting[0]
 
 
-def not_in_index(index: AptIndex, wanted: str, versions: Sequence[Package]) -> StackRefused:
+def not_in_index(index: PackageIndex, wanted: str, versions: Sequence[Package]) -> StackRefused:
     """Return the refusal of a version that the index does not have."""
     return StackRefused(
         "STACK-VERSION-NOT-IN-INDEX",
-        f"{index.source.title} has no {wanted}",
+        f"{index.title} has no {wanted}",
         expected=f"it has {listed(p.version for p in versions)}",
         remedy="choose a version whose packages are all there, or another repository",
     )
 
 
-def _check_conflicts(walk: _Walk) -> None:
-    for package in walk.packages.values():
+def check_conflicts(packages: Collection[Package]) -> None:
+    """Refuse packages that cannot be installed together.
+
+    Raises:
+        StackRefused: STACK-CLOSURE.
+    """
+    for package in packages:
         for relation in package.conflicts:
-            for other in walk.packages.values():
+            for other in packages:
                 if other.name == package.name:
                     continue
                 named = other.name == relation.name and relation.admits(other.version)
-                if named or _provides(other, relation):
+                if named or provides(other, relation):
                     raise StackRefused(
                         "STACK-CLOSURE",
                         f"{package.name} {package.version} cannot be installed beside "
@@ -290,7 +310,7 @@ def _check_conflicts(walk: _Walk) -> None:
                     )
 
 
-def _closure(index: AptIndex, wishes: Sequence[AptWish], pins: Pins, walk: _Walk) -> Closure:
+def _closure(index: PackageIndex, wishes: Sequence[AptWish], pins: Pins, walk: _Walk) -> Closure:
     named = {wish.name for wish in wishes}
     chosen = tuple(
         Chosen(
@@ -309,7 +329,7 @@ def _closure(index: AptIndex, wishes: Sequence[AptWish], pins: Pins, walk: _Walk
     return Closure(chosen, external)
 
 
-def _reason(index: AptIndex, package: Package, pins: Pins, walk: _Walk) -> str:
+def _reason(index: PackageIndex, package: Package, pins: Pins, walk: _Walk) -> str:
     pin = pins.exact.get(package.name)
     if pin is not None:
         return pin.why

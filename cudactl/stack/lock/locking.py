@@ -9,31 +9,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cudactl.contracts.lock import Allowance, LockedPackage, LockSource, LockTarget, StackLock
+from cudactl.contracts.lock import Allowance, Component, StackLock
 from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.verdict import SpecFinding
 from cudactl.stack.facts.catalogue import Catalogue, load_catalogue
 from cudactl.stack.facts.rows import Distribution, Flavour
 from cudactl.stack.gpus.find import find_gpus
 from cudactl.stack.index.apt import AptIndex, IndexSource, fetch_index
-from cudactl.stack.index.fetching import default_cache, without_password
-from cudactl.stack.lock.availability import index_dimensions
+from cudactl.stack.index.archive import archive_sources, archive_title
+from cudactl.stack.index.fetching import default_cache
+from cudactl.stack.index.suites import SuiteIndex, fetch_suites
+from cudactl.stack.lock.assembly import SOURCE, LockedPart, archive_part, assemble, vendor_part
+from cudactl.stack.lock.availability import FROM_INDEX, index_dimensions
 from cudactl.stack.lock.choices_apt import AptChoices, choose_libraries
+from cudactl.stack.lock.choices_archive import close_archive_driver
 from cudactl.stack.lock.choices_driver import choose_driver
-from cudactl.stack.lock.closure import Closure, close
+from cudactl.stack.lock.closure import close
 from cudactl.stack.refusals import StackRefused, check_allowances
 from cudactl.stack.solver.constraints import ALLOWABLE
 from cudactl.stack.solver.instance import Instance
 from cudactl.stack.solver.solving import Question
-from cudactl.stack.solver.wishes import wishes_of
+from cudactl.stack.solver.wishes import brings_driver, wishes_of
 from cudactl.stack.spec.check import answer, catalogue_question, flags
-from cudactl.stack.spec.file import spec_hash, without_secrets
+
+__all__ = ["SOURCE", "apt_source", "lock_apt", "lock_stack"]
 
 VENDOR = "https://developer.download.nvidia.com/compute/cuda/repos/"
 DEBIAN_ARCH = {"x86_64": "amd64", "sbsa": "arm64"}
-SOURCE = "nvidia"
 INDEX_KNOWS_MORE = ("STACK-UNKNOWN-VERSION",)
 """Refusals of the catalogue alone that an index may overrule: it can have newer versions."""
+ARCHIVE_KNOWS_MORE = (*INDEX_KNOWS_MORE, "STACK-DRIVER-SOURCE", "STACK-DRIVER-TRANSITIONAL")
+"""The same where the distribution's archive is asked for its drivers: those change monthly."""
 
 
 def lock_stack(
@@ -62,8 +68,9 @@ def lock_stack(
     catalogue = load_catalogue()
     question = catalogue_question(spec, catalogue, allowed, alone=True)
     findings, solution = answer(question)
+    unheard = ARCHIVE_KNOWS_MORE if from_archive(spec) else INDEX_KNOWS_MORE
     if solution is None and (
-        spec.packages == "wheels" or any(f.code not in INDEX_KNOWS_MORE for f in findings)
+        spec.packages == "wheels" or any(f.code not in unheard for f in findings)
     ):
         raise StackRefused.because(findings)
     if spec.packages == "wheels":
@@ -76,9 +83,17 @@ def lock_stack(
         )
     else:
         distribution = catalogue.distribution(spec.os)
-        index = fetch_index(apt_source(spec, distribution, folder), cache or default_cache())
-        lock, said = lock_apt(spec, index, distribution, catalogue, allowed)
-    return lock, _notes(said, lock, allowed, catalogue)
+        index, archive = _indexes(spec, distribution, folder, cache or default_cache())
+        lock, said = lock_apt(spec, index, distribution, catalogue, allowed, archive)
+    return _with_minimum(lock, catalogue), _notes(said, lock, allowed, catalogue)
+
+
+def _with_minimum(lock: StackLock, catalogue: Catalogue) -> StackLock:
+    """Return the lock with the least driver that it needs of a host which brings its own."""
+    if lock.resolved.get("driver") != "preinstalled" or "cuda" not in lock.resolved:
+        return lock
+    toolkit = next(t for t in catalogue.toolkits if t.version == lock.resolved["cuda"])
+    return lock.model_copy(update={"driver_minimum": toolkit.driver_minor})
 
 
 def _used(said: Sequence[SpecFinding], allowed: Sequence[Allowance]) -> list[Allowance]:
@@ -119,19 +134,34 @@ def _notes(
 
 def _supported(spec: StackSpec) -> None:
     """Refuse what is asked for and cannot be locked yet."""
-    asked = {
-        "frameworks": bool(spec.frameworks),
-        "driver.source: distro": spec.driver is not None and spec.driver.source == "distro",
-    }
-    for key, is_asked in asked.items():
-        if is_asked:
-            raise StackRefused(
-                "STACK-NOT-SUPPORTED-YET",
-                f"the spec asks for {key}, which this version can judge (stack check) and not lock",
-                expected="driver (NVIDIA's), cuda, cudnn, tensorrt, nccl, dcgm, container_toolkit "
-                "(apt); cuda, cudnn, nccl, tensorrt, tensorrt_rtx (wheels)",
-                remedy=f"remove {key.split(' ')[0].rstrip(':')} from the spec for now",
-            )
+    if spec.frameworks:
+        raise StackRefused(
+            "STACK-NOT-SUPPORTED-YET",
+            "the spec asks for frameworks, which this version can judge (stack check) and not lock",
+            expected="driver, cuda, cudnn, tensorrt, nccl, dcgm, container_toolkit (apt); cuda, "
+            "cudnn, nccl, tensorrt, tensorrt_rtx (wheels)",
+            remedy="remove frameworks from the spec for now",
+        )
+
+
+def from_archive(spec: StackSpec) -> bool:
+    """Return True where a lock takes its driver from the distribution's archive."""
+    distro = spec.driver is not None and spec.driver.source == "distro"
+    return distro and spec.packages == "apt" and brings_driver(spec)
+
+
+def _indexes(
+    spec: StackSpec, distribution: Distribution, folder: Path, cache: Path
+) -> tuple[AptIndex | None, SuiteIndex | None]:
+    """Return NVIDIA's index and the archive's, each where the wish asks something of it."""
+    archive = None
+    if from_archive(spec):
+        places = archive_sources(spec, distribution, DEBIAN_ARCH[spec.arch], folder)
+        archive = fetch_suites(archive_title(distribution), places, cache)
+    vendor = set(FROM_INDEX) - ({"driver"} if archive is not None else set())
+    if archive is not None and not any(wish.dim in vendor for wish in wishes_of(spec)):
+        return None, archive
+    return fetch_index(apt_source(spec, distribution, folder), cache), archive
 
 
 def apt_source(spec: StackSpec, distribution: Distribution, folder: Path) -> IndexSource:
@@ -151,83 +181,52 @@ def apt_source(spec: StackSpec, distribution: Distribution, folder: Path) -> Ind
 
 def lock_apt(
     spec: StackSpec,
-    index: AptIndex,
+    index: AptIndex | None,
     distribution: Distribution,
     catalogue: Catalogue,
     allowed: Sequence[Allowance],
+    archive: SuiteIndex | None = None,
 ) -> tuple[StackLock, list[SpecFinding]]:
-    """Return the lock of apt packages and what is to be said of it. Pure."""
+    """Return the lock of apt packages and what is to be said of it. Pure.
+
+    Args:
+        spec: The wish.
+        index: NVIDIA's index; None where nothing is asked of it.
+        distribution: The target's distribution.
+        catalogue: Facts.
+        allowed: Refusals that may be overridden.
+        archive: The distribution's own index, where the driver comes from it.
+    """
     wishes = wishes_of(spec)
+    asked = {wish.dim for wish in wishes}
+    titles = [one.title for one in (index, archive) if one is not None]
     question = Question(
         spec,
         catalogue,
         wishes,
-        Instance(index_dimensions(catalogue, index, distribution, {wish.dim for wish in wishes})),
+        Instance(index_dimensions(catalogue, index, distribution, asked, archive)),
         tuple(allowance.code for allowance in allowed),
-        index.source.title,
+        " and ".join(titles),
     )
     findings, solution = answer(question)
     if solution is None:
         raise StackRefused.because(findings)
     said = flags(question, solution, allowed)
-    choices = AptChoices(index)
-    choose_libraries(choices, spec, solution, catalogue)
     gpus = [gpu for name in spec.gpus for gpu in find_gpus(catalogue, name)]
-    flavour = choose_driver(choices, spec, solution, distribution, gpus)
-    closure = close(index, choices.wishes, choices.pins)
-    lock = _lock(spec, index, choices, closure, flavour, catalogue, _used(said, allowed))
+    parts: list[LockedPart] = []
+    flavour: Flavour | None = None
+    resolved: dict[Component, str] = {}
+    if index is not None:
+        choices = AptChoices(index)
+        choose_libraries(choices, spec, solution, catalogue)
+        if archive is None:
+            flavour = choose_driver(choices, spec, solution, distribution, gpus)
+        parts.append(vendor_part(index, close(index, choices.wishes, choices.pins)))
+        resolved |= choices.resolved
+    if archive is not None:
+        closure, flavour, more = close_archive_driver(archive, spec, solution, distribution, gpus)
+        parts.append(archive_part(archive, closure))
+        resolved["driver"] = solution["driver"].version
+        said += more
+    lock = assemble(spec, parts, resolved, flavour, catalogue, _used(said, allowed))
     return lock, said
-
-
-def _lock(
-    spec: StackSpec,
-    index: AptIndex,
-    choices: AptChoices,
-    closure: Closure,
-    flavour: Flavour | None,
-    catalogue: Catalogue,
-    used: list[Allowance],
-) -> StackLock:
-    packages = [
-        LockedPackage(
-            name=one.package.name,
-            version=one.package.version,
-            arch=one.package.arch,
-            sha256=one.package.sha256,
-            size=one.package.size,
-            source=SOURCE,
-            component=one.component,
-            filename=one.package.filename,
-            top_level=one.top_level,
-            why=one.why,
-            requires=list(one.requires),
-            installed_bytes=one.package.installed_bytes,
-        )
-        for one in closure.chosen
-    ]
-    source = LockSource(
-        name=SOURCE,
-        kind="apt",
-        url=without_password(index.source.url),
-        vendor=index.source.vendor,
-        fingerprint=index.key.fingerprint,
-        signing_key=index.key.armoured,
-        index_sha256=index.sha256,
-    )
-    return StackLock(
-        spec=without_secrets(spec),
-        spec_hash=spec_hash(spec),
-        catalogue_hash=catalogue.hash,
-        target=LockTarget(
-            os=catalogue.distribution(spec.os).name,
-            arch=spec.arch,
-            kernel=spec.kernel,
-            packages="apt",
-        ),
-        resolved=dict(sorted(choices.resolved.items())),
-        driver_flavour=flavour,
-        sources=[source],
-        packages=packages,
-        external=list(closure.external),
-        allowed=used,
-    )

@@ -36,11 +36,16 @@ def spec_hash(spec: StackSpec) -> str:
 
 
 def without_secrets(spec: StackSpec) -> StackSpec:
-    """Return the wish without the password of its mirror's address: locks travel."""
-    if spec.mirror is None:
-        return spec
-    shown = spec.mirror.model_copy(update={"url": without_password(spec.mirror.url)})
-    return spec.model_copy(update={"mirror": shown})
+    """Return the wish without the passwords of its addresses: locks travel."""
+    shown: dict[str, Any] = {}
+    if spec.mirror is not None:
+        url = without_password(spec.mirror.url)
+        shown["mirror"] = spec.mirror.model_copy(update={"url": url})
+    if spec.archive is not None:
+        named = {"url": spec.archive.url, "security": spec.archive.security}
+        plain = {key: without_password(url) for key, url in named.items() if url is not None}
+        shown["archive"] = spec.archive.model_copy(update=plain)
+    return spec.model_copy(update=shown) if shown else spec
 
 
 def read_spec(path: Path) -> StackSpec:

@@ -64,7 +64,7 @@ def _too_old_says(catalogue: Catalogue, cuda: Choice, driver: Choice) -> Said:
 
 def _no_flavour(driver: Choice, flavour: Choice) -> bool:
     if driver.archive:
-        return _variant(driver, flavour) is None
+        return archive_variant(driver, flavour) is None
     return flavour.version not in driver.branch.flavours
 
 
@@ -80,21 +80,21 @@ def _no_flavour_says(catalogue: Catalogue, driver: Choice, flavour: Choice) -> S
     )
 
 
-def _variant(driver: Choice, flavour: Choice) -> ArchiveDriver | None:
-    """Return the archive's package for a flavour: the desktop series, or else the server's."""
-    for name in (flavour.version, f"server-{flavour.version}"):
+def archive_variant(driver: Choice, flavour: Choice) -> ArchiveDriver | None:
+    """Return the archive's package for a flavour: the server's series, or else the desktop's."""
+    for name in (f"server-{flavour.version}", flavour.version):
         if name in driver.archive:
             return driver.archive[name]
     return None
 
 
 def _transitional(driver: Choice, flavour: Choice) -> bool:
-    variant = _variant(driver, flavour) if driver.archive else None
+    variant = archive_variant(driver, flavour) if driver.archive else None
     return variant is not None and variant.becomes is not None
 
 
 def _transitional_says(catalogue: Catalogue, driver: Choice, flavour: Choice) -> Said:
-    variant = _variant(driver, flavour)
+    variant = archive_variant(driver, flavour)
     assert variant is not None
     return Said(
         f"{variant.package} of {variant.os}'s archive is transitional: it installs "
