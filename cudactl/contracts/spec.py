@@ -35,9 +35,9 @@ ModuleParameter = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)
 ]
 # Goes into a line of modprobe's configuration: nothing that would end it or quote.
-ParameterValue = (
-    Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:;=/+-]+$", max_length=200)] | int
-)
+ParameterValue = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:;=/+-]+$", max_length=200)
+]
 
 DRIVER_BRANCH = re.compile(r"^([0-9]{3}|[0-9]{3}(\.[0-9]+){1,2}|preinstalled|none)$")
 
