@@ -12,7 +12,13 @@ from pydantic import Field
 
 from cudactl.contracts.base import Contract
 from cudactl.contracts.state_kernel import KernelState, ModuleState
-from cudactl.contracts.state_machine import CdiSpec, ContainerRuntime, Platform, ServiceState
+from cudactl.contracts.state_machine import (
+    CdiSpec,
+    ContainerRuntime,
+    Platform,
+    ServiceState,
+    SshState,
+)
 from cudactl.contracts.state_records import Records
 
 
@@ -277,6 +283,8 @@ class HostState(Contract):
     """Units that matter here and are installed, by full name, e.g. "docker.service"."""
     alternatives: dict[str, str] = Field(default_factory=dict)
     """Alternatives of NVIDIA's, e.g. "cuda" → "/usr/local/cuda-13.0"."""
+    ssh: SshState = Field(default_factory=SshState)
+    """What decides the environment of commands over SSH."""
     container_runtimes: list[ContainerRuntime] = Field(default_factory=list)
     """Container engines, with what they know of NVIDIA."""
     cdi: list[CdiSpec] = Field(default_factory=list)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from cudactl.contracts.base import Contract
 
 
@@ -31,6 +33,10 @@ class ContainerRuntime(Contract):
     """It takes devices by CDI; None where that cannot be told from its configuration."""
     problem: str | None = None
     """Why its configuration could not be read."""
+    running: list[str] = Field(default_factory=list)
+    """docker: names of the containers that run; empty also for who may not read them."""
+    live_restore: bool = False
+    """docker: containers outlive a restart of the engine."""
 
 
 class CdiSpec(Contract):
@@ -61,3 +67,14 @@ class Platform(Contract):
     """An NVLink 5 system, whose NVLink subnet manager is a service of its own."""
     mig_instances: int | None = None
     """MIG GPU instances that exist; None without a loaded driver."""
+
+
+class SshState(Contract):
+    """What decides the environment of `ssh HOST COMMAND`, which reads no profile."""
+
+    drop_ins: bool = False
+    """The SSH server reads /etc/ssh/sshd_config.d/*.conf."""
+    set_env: list[str] = Field(default_factory=list)
+    """Files, not cudactl's, with a SetEnv line: the server heeds the first such line only."""
+    path: str | None = None
+    """PATH in /etc/environment."""

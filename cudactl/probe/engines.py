@@ -65,12 +65,17 @@ def _docker(root: Root, _: Dict[str, str]) -> Dict[str, Any]:
         if name == "nvidia" or (isinstance(one, dict) and str(one.get("path")).endswith(RUNTIME))
     }
     cdi = features.get("cdi") if isinstance(features, dict) else None
+    tasks = root.list("/run/containerd/io.containerd.runtime.v2.task/moby")
+    tasks += root.list("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby")
+    containers = [root.json("/var/lib/docker/containers/%s/config.v2.json" % t) for t in tasks]
     return _engine(
         "docker",
         path if text is not None else None,
         nvidia=bool(ours),
         default=said.get("default-runtime") in ours,
         cdi=cdi if isinstance(cdi, bool) else None,
+        running=sorted(str(c.get("Name", "?")).lstrip("/") for c in containers[:MOST_FILES] if c),
+        live_restore=said.get("live-restore") is True,
     )
 
 

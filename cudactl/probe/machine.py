@@ -22,20 +22,24 @@ ALTERNATIVES = ("cuda", "nvidia", "glx")
 
 def platform(root: Root, gpus: List[Dict[str, Any]], packages: Dict[str, str]) -> Dict[str, Any]:
     """Return Platform."""
-    switches = sum(
-        root.line("%s/%s/vendor" % (PCI, address)) == NVIDIA
-        for address in root.list(PCI)
-        if (root.line("%s/%s/class" % (PCI, address)) or "").startswith(BRIDGE)
-    )
     return {
         "vendor": root.line("/sys/class/dmi/id/sys_vendor"),
         "product": root.line("/sys/class/dmi/id/product_name"),
         "dgx_os": _dgx_os(root),
         "vgpu_guest": _vgpu_guest(root, gpus, packages),
-        "nvswitches": switches,
+        "nvswitches": switches(root),
         "nvlink5": _nvlink5(root, gpus),
         "mig_instances": _mig_instances(root),
     }
+
+
+def switches(root: Root) -> int:
+    """Return how many NVSwitches show on the PCI bus."""
+    return sum(
+        root.line("%s/%s/vendor" % (PCI, address)) == NVIDIA
+        for address in root.list(PCI)
+        if (root.line("%s/%s/class" % (PCI, address)) or "").startswith(BRIDGE)
+    )
 
 
 def _dgx_os(root: Root) -> Optional[str]:
@@ -125,3 +129,30 @@ def alternatives(root: Root) -> Dict[str, str]:
             if target:
                 found[name] = target
     return found
+
+
+def ssh(root: Root) -> Dict[str, Any]:
+    """Return SshState."""
+    main = "/etc/ssh/sshd_config"
+    folder = main + ".d"
+    text = (root.text(main) or "").lower()
+    others = ["%s/%s" % (folder, n) for n in root.list(folder) if not n.startswith("cudactl-")]
+    assigned = [
+        line.partition("=")[2].strip().strip("\"'")
+        for line in (root.text("/etc/environment") or "").splitlines()
+        if line.replace("export ", "").strip().startswith("PATH=")
+    ]
+    return {
+        "drop_ins": any(
+            line.startswith("include ") and folder in line for line in text.splitlines()
+        ),
+        "set_env": [
+            path
+            for path in (main, *others)
+            if any(
+                line.strip().lower().startswith("setenv")
+                for line in (root.text(path) or "").splitlines()
+            )
+        ],
+        "path": assigned[-1] if assigned else None,
+    }

@@ -17,10 +17,15 @@ PLACES = (
     "/etc/ld.so.conf.d",
     "/etc/profile.d",
     "/etc/systemd/system",
+    "/etc/ssh/sshd_config.d",
+    "/etc/containerd/conf.d",
+    "/etc/cdi",
     "/etc/cudactl",
     "/usr/share/keyrings",
 )
 STACKS = "/opt/cudactl/stacks"
+# A folder whose files are ours whatever their names.
+MODULEFILES = "/opt/cudactl/modulefiles/cuda"
 HOST_LOCK = "/run/cudactl/host.lock"
 CERTIFICATE = "/var/lib/cudactl/certificate.json"
 # Who else manages a host → what it leaves there.
@@ -40,12 +45,13 @@ ENGINES = {
 
 
 def files(root: Root) -> List[Dict[str, str]]:
-    """Return OwnedFile for every cudactl-* file."""
+    """Return OwnedFile for every cudactl-* file, and for the modulefiles."""
     found = []
-    for folder in PLACES:
+    for folder in (*PLACES, MODULEFILES):
         for name in root.list(folder):
             path = "%s/%s" % (folder, name)
-            digest = root.sha256(path) if name.startswith("cudactl-") else None
+            owned = name.startswith("cudactl-") or folder == MODULEFILES
+            digest = root.sha256(path) if owned else None
             if digest is not None:
                 found.append({"path": path, "sha256": digest})
     return found

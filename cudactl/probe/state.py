@@ -63,6 +63,7 @@ def host_state(root: Root) -> Dict[str, Any]:
         "platform": machine.platform(root, gpus, there),
         "services": units.services(root),
         "alternatives": machine.alternatives(root),
+        "ssh": machine.ssh(root),
         "container_runtimes": engines.runtimes(root, there),
         "cdi": engines.cdi(root),
         "container_engines": ours.container_engines(root),

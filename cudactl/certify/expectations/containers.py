@@ -15,7 +15,8 @@ def expect_containers(policy: PolicyBuilder) -> None:
     if package is None or not policy.wants("containers"):
         return
     source = f"lock {package.name}"
-    engine = policy.lock.spec.container_runtime
+    measured = ("docker", "containerd", "podman")
+    engine = next((one for one in policy.lock.spec.engines if one in measured), None)
     policy.ask("containers", engine=engine or "docker")
     owners = [p.name for p in policy.lock.packages if p.name.startswith("nvidia-container-toolkit")]
     expect = {"version": three(package.version), "owners": owners}
