@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from cudactl.contracts.base import Contract, canonical_hash
+from cudactl.contracts.state_records import Purpose
 
 Role = Literal[
     "preflight",
@@ -36,6 +37,8 @@ class Choices(Contract):
     always: reboot whenever anything changes."""
     take_over: bool = False
     """Accept what is in the way and not ours: replace it, keeping a copy, instead of refusing."""
+    purpose: Purpose = "provision"
+    """provision: to a lock; rollback: back to the last one that was certified; uninstall: away."""
 
 
 class Change(Contract):

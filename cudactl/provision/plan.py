@@ -14,19 +14,21 @@ from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Choices, Plan, PlanStep
 from cudactl.contracts.state import HostState
 from cudactl.provision.preflight.disk import disk_findings, room
+from cudactl.provision.preflight.distribution import distribution_findings
 from cudactl.provision.preflight.driver import driver_findings
 from cudactl.provision.preflight.findings import remark
 from cudactl.provision.preflight.readiness import readiness_findings
 from cudactl.provision.preflight.sources import source_findings
 from cudactl.provision.preflight.target import target_findings
 from cudactl.provision.steps.environment import environment_step
-from cudactl.provision.steps.packages import host_compiler_step, packages_step
+from cudactl.provision.steps.packages import host_compiler_step, mend_step, packages_step
 from cudactl.provision.steps.protection import protection_step
 from cudactl.provision.steps.repository import repository_step
 from cudactl.provision.steps.wheel_stack import wheel_stack_step
 
 STEPS: tuple[Callable[[StackLock, HostState, Choices], PlanStep | None], ...] = (
     repository_step,
+    mend_step,
     packages_step,
     host_compiler_step,
     wheel_stack_step,
@@ -76,7 +78,8 @@ def make_plan(
         findings += source_findings(lock, state)
         findings += driver_findings(lock, state, steps)
         if steps:
-            findings += readiness_findings(state, no_obstacle, now)
+            findings += readiness_findings(lock, state, no_obstacle, now)
+            findings += distribution_findings(lock, state)
             findings += disk_findings(state, room(steps))
     if state.os.look_alike:
         findings.append(

@@ -226,6 +226,7 @@ def _write_inputs(
         entries[run.plan.host] = {
             "cudactl_approved_lock": str(path),
             "cudactl_approved": {run.plan.host: run.plan.hash},
+            "cudactl_choices": run.plan.choices.model_dump(mode="json"),
             **run.inventory_vars,
         }
     own = folder / "hosts.yml"

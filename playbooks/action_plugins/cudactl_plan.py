@@ -19,18 +19,22 @@ from ansible.plugins.action import ActionBase
 
 from cudactl import zipapp
 from cudactl.contracts.errors import CudactlError
+from cudactl.contracts.lock import StackLock
+from cudactl.contracts.plan import Choices
 from cudactl.contracts.state import HostLock, HostState
 from cudactl.provision import claim as claims
+from cudactl.provision import records
 from cudactl.provision.plan import make_plan
 from cudactl.provision.preflight.readiness import busy_finding
-from cudactl.stack.lock.file import read_lock
+from cudactl.provision.steps import distribution
+from cudactl.stack.lock.file import read_lock, render_lock
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Implements the action `cudactl_plan`."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset(("lock", "approved", "run", "release"))
+    _VALID_ARGS = frozenset(("lock", "approved", "choices", "run", "release", "done"))
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -47,17 +51,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             else claims.new_claim(f"ansible-{uuid.uuid5(uuid.NAMESPACE_OID, host).hex[:8]}")
         )
         check_mode = bool(self._task.check_mode)
-        if self._task.args.get("release"):
-            if not check_mode:
-                self._python(claims.SCRIPT, claims.arguments("drop", claim))
-            return result
         try:
+            choices = Choices.model_validate(self._task.args.get("choices") or {})
             lock = read_lock(Path(str(self._task.args["lock"])))
+            if self._task.args.get("release"):
+                if not check_mode:
+                    self._release(claim, lock, choices)
+                return result
             state = HostState.model_validate(self._probe())
             if not check_mode:
                 self._take(claim, state)
+            state = self._ask_apt(lock, state)
             ours = claims.no_obstacle(state, claim.run_id)
-            plan = make_plan(host, lock, state, now=time.time(), no_obstacle=ours)
+            plan = make_plan(host, lock, state, now=time.time(), no_obstacle=ours, choices=choices)
         except CudactlError as error:
             raise AnsibleActionFail(f"{error.code}: {error.found}. {error.remedy}") from error
         if plan.refusals:
@@ -70,11 +76,32 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "PLAN-STALE: the host changed between the plan that was approved "
                 f"({approved[:12]}) and now ({plan.hash[:12]}); nothing was done. Plan again."
             )
+        if not check_mode:
+            self._begin(claim, lock, state, choices)
         steps: dict[str, list[dict[str, Any]]] = {}
         for step in plan.steps:
             steps.setdefault(step.role, []).append(step.variables)
         result.update({"changed": False, "steps": steps, "plan": plan.hash})
         return result
+
+    def _begin(self, claim: HostLock, lock: StackLock, state: HostState, choices: Choices) -> None:
+        """Write down on the host what is going to be done, before the first change."""
+        file = ""
+        if lock.short_hash not in state.records.locks:
+            file = self._connection._shell.join_path(self._make_tmp_path(), "stack.lock")
+            with tempfile.NamedTemporaryFile(suffix=".lock") as local:
+                local.write(render_lock(lock))
+                local.flush()
+                self._transfer_file(local.name, file)
+        said = records.begin_arguments(lock, state, claim, choices.purpose, file)
+        self._python(records.SCRIPT, said)
+
+    def _release(self, claim: HostLock, lock: StackLock, choices: Choices) -> None:
+        """Give the host back, and write down that the run came to its end where it did."""
+        if self._task.args.get("done"):
+            said = records.end_arguments(lock, claim, choices.purpose)
+            self._python(records.SCRIPT, said)
+        self._python(claims.SCRIPT, claims.arguments("drop", claim))
 
     def _take(self, claim: HostLock, state: HostState) -> None:
         there = state.host_lock
@@ -85,13 +112,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             finding = busy_finding(other, time.time())
             raise CudactlError(finding.code, finding.found, remedy=finding.remedy)
 
+    def _ask_apt(self, lock: StackLock, state: HostState) -> HostState:
+        names = distribution.missing(lock, state)
+        if not names:
+            return state
+        answer = distribution.answer_of(self._python(distribution.SCRIPT, names))
+        return distribution.with_answer(state, answer, names)
+
     def _interpreter(self) -> str:
         named = str(self._variables.get("ansible_python_interpreter") or "python3")
         return "python3" if named.startswith("auto") else named
 
     def _python(self, script: str, arguments: list[str]) -> str:
         command = shlex.join([self._interpreter(), "-I", "-S", "-c", script, *arguments])
-        return self._execute(command, "the host lock could not be set")
+        return self._execute(command, "a question to the host was not answered")
 
     def _probe(self) -> dict[str, Any]:
         """Copy the probe to the host's temporary folder, run it there, return its document."""

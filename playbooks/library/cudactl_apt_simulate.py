@@ -19,6 +19,11 @@ options:
     description: Name and exact version of every locked package.
     type: dict
     required: true
+  remove:
+    description: Packages that may go.
+    type: list
+    elements: str
+    default: []
 author: cudactl
 """
 EXAMPLES = r"""
@@ -57,12 +62,14 @@ def main():
         argument_spec={
             "top_level": {"type": "list", "elements": "str", "required": True},
             "closure": {"type": "dict", "required": True},
+            "remove": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     top_level, closure = module.params["top_level"], module.params["closure"]
     command = ["apt-get", "--simulate", "--no-install-recommends", "--allow-downgrades"]
     command += ["--allow-change-held-packages", "install", *top_level]
+    command += [name + "-" for name in module.params["remove"]]
     code, out, err = module.run_command(command, environ_update={"LC_ALL": "C"})
     if code != 0:
         module.fail_json(
@@ -71,6 +78,7 @@ def main():
         )
     would = dict(m.groups() for m in map(INSTALL.match, out.splitlines()) if m)
     removed = [m.group(1) for m in map(REMOVE.match, out.splitlines()) if m]
+    removed = [name for name in removed if name not in module.params["remove"]]
     have = installed(module, list(closure))
     wrong = []
     for name, version in sorted(closure.items()):

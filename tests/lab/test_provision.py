@@ -325,7 +325,7 @@ def test_a_mirror_that_was_tampered_with_changes_nothing(
         for mirror, code, said in (
             (bad, "APT-LISTS", "Hash Sum mismatch"),
             (unsigned, "APT-LISTS", "not signed"),
-            (broken, "PROVISION-FAILED", "libcudnn9"),
+            (broken, "APT-FETCH", "libcudnn9"),
         ):
             serve_now(mirror)
             done = provision(host, lab, lock)

@@ -27,6 +27,7 @@ def converged(lock: StackLock, **more: object) -> HostState:
         packages={**{p.name: p.version for p in lock.packages}, "libc6": "2.39"},
         holds=[p.name for p in lock.packages],
         files=[{"path": f.path, "sha256": f.sha256} for f in files],
+        alternatives={"cuda": "/usr/local/cuda-13.0"},
         **more,
     )
 
@@ -39,8 +40,10 @@ def test_a_bare_host_gets_every_step_in_order(apt_lock: StackLock, state: HostSt
     made = plan(apt_lock, state)
     assert [s.role for s in made.steps] == ["repository", "packages", "environment", "protection"]
     packages = made.steps[1]
-    assert {(c.name, c.before, c.after) for c in packages.changes} == {
-        (p.name, None, p.version) for p in apt_lock.packages
+    folder = f"/var/lib/cudactl/packages/{apt_lock.short_hash}"
+    assert {(c.kind, c.name, c.before, c.after) for c in packages.changes} == {
+        *(("package", p.name, None, p.version) for p in apt_lock.packages),
+        ("folder", folder, None, apt_lock.short_hash),
     }
     assert packages.download_bytes == 4_000_000
     assert packages.risk == "reboot", "a new driver is in use only after a reboot"
@@ -57,7 +60,7 @@ def test_one_drifted_package_is_the_only_change(apt_lock: StackLock) -> None:
     packages = {**state.packages, "libcudnn9-cuda-13": "9.20.0.48-1"}
     made = plan(apt_lock, state.model_copy(update={"packages": packages}))
     assert [s.role for s in made.steps] == ["packages"]
-    (change,) = made.steps[0].changes
+    (change,) = [c for c in made.steps[0].changes if c.kind == "package"]
     assert (change.name, change.before, change.after) == (
         "libcudnn9-cuda-13",
         "9.20.0.48-1",

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Change, Choices, PlanStep
-from cudactl.contracts.state import HostState
+from cudactl.contracts.state import BrokenPackage, HostState
 from cudactl.provision.steps.apt import installed_version, locked_debs
+from cudactl.provision.steps.distribution import compiler_missing, distribution_changes
+from cudactl.provision.steps.kept import (
+    deb_file,
+    keep_changes,
+    keep_variables,
+    kept_files,
+    kept_folder,
+)
 from cudactl.provision.steps.rates import FETCH_RATE, PER_PACKAGE_S, PER_ROLE_S, UNPACK_RATE
-
-HOST_COMPILER = ("g++", "build-essential")
 
 
 def packages_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | None:
@@ -17,7 +23,7 @@ def packages_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | N
     wrong = [p for p in closure if installed_version(state, p) != p.version]
     if not wrong:
         return None
-    outside = [e.name for e in lock.external if e.name not in state.packages]
+    outside = distribution_changes(lock, state)
     changes = [
         Change(kind="package", name=p.name, before=installed_version(state, p), after=p.version)
         for p in wrong
@@ -27,16 +33,22 @@ def packages_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | N
     if new < len(changes):
         words.append(f"change {len(changes) - new}")
     driver = [p for p in wrong if p.component == "driver"]
-    size = sum(p.size for p in wrong)
+    kept = kept_files(lock, state)
+    fetched = [p for p in wrong if deb_file(p) not in kept]
+    size = sum(p.size for p in fetched)
     room = sum(p.installed_bytes or p.size * 3 for p in wrong)
     return PlanStep(
         id="packages.install",
         role="packages",
         summary=f"{' and '.join(words)} of the lock's {len(closure)} packages, in one transaction",
         reason=_why_packages(lock, changes)
-        + (f"; the distribution adds what they need ({', '.join(outside)})" if outside else ""),
+        + (
+            f"; the distribution adds what they need ({', '.join(c.name for c in outside)})"
+            if outside
+            else ""
+        ),
         risk="reboot" if driver else "none",
-        changes=changes,
+        changes=[*changes, *outside, *keep_changes(lock, state)],
         download_bytes=size,
         seconds=PER_ROLE_S + size / FETCH_RATE + room / UNPACK_RATE + PER_PACKAGE_S * len(wrong),
         variables={
@@ -44,8 +56,18 @@ def packages_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | N
             "closure": {p.name: p.version for p in closure},
             "install": [f"{p.name}={p.version}" for p in wrong],
             "room_bytes": room,
+            "keep": keep_variables(lock, state, wrong, closure),
+            # Nothing is fetched: the lists are not read, so the repository may be gone.
+            "from_kept": not fetched,
         },
     )
+
+
+def _why_outside(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"; the distribution adds what they need ({', '.join(names[:5])}{more})"
 
 
 def _why_packages(lock: StackLock, changes: list[Change]) -> str:
@@ -60,16 +82,70 @@ def _why_packages(lock: StackLock, changes: list[Change]) -> str:
 
 def host_compiler_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | None:
     """nvcc drives the host's C++ compiler; the nvcc wheels do not bring one."""
-    if lock.target.packages != "wheels" or lock.package("nvidia-cuda-nvcc") is None:
-        return None
-    if any(name in state.packages for name in HOST_COMPILER):
+    if not compiler_missing(lock, state):
         return None
     return PlanStep(
         id="packages.host_compiler",
         role="packages",
         summary="install g++ from the distribution",
         reason="nvcc compiles the host side of a program with it",
-        changes=[Change(kind="package", name="g++", after="the distribution's")],
+        changes=distribution_changes(lock, state),
         seconds=30.0,
-        variables={"top_level": [], "closure": {}, "install": ["g++"], "room_bytes": 0},
+        variables={
+            "top_level": [],
+            "closure": {},
+            "install": ["g++"],
+            "room_bytes": 0,
+            "from_kept": False,
+        },
+    )
+
+
+def unmendable(lock: StackLock, state: HostState) -> list[BrokenPackage]:
+    """Return the broken packages that are none of ours: a person has to say what becomes of them.
+
+    Ours are the lock's own, and all that the transaction of an interrupted run touched.
+    """
+    ours = {p.name for p in locked_debs(lock)} | set(state.records.brought)
+    if state.records.interrupted is not None:
+        ours.update(state.records.interrupted.packages)
+    return [b for b in state.broken if b.name.partition(":")[0] not in ours]
+
+
+def mend_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | None:
+    """Return the step that finishes what dpkg was stopped in, where that was our own doing."""
+    if not (state.broken or state.dpkg_interrupted) or unmendable(lock, state):
+        return None
+    if not state.broken and state.records.interrupted is None:
+        return None
+    kept = kept_files(lock, state)
+    files = {p.name: deb_file(p) for p in locked_debs(lock)}
+    names = [b.name.partition(":")[0] for b in state.broken]
+    run = state.records.interrupted
+    changes = [
+        Change(kind="package", name=b.name, before=b.status.split()[-1], after="installed")
+        for b in state.broken
+    ]
+    if not changes:
+        status = "/var/lib/dpkg/status"
+        changes = [Change(kind="file", name=status, before="interrupted", after="settled")]
+    return PlanStep(
+        id="packages.mend",
+        role="packages",
+        summary="finish what dpkg was stopped in: " + (", ".join(names[:5]) or "its own records"),
+        reason=f"run {run.run_id} did not come to its end" if run else "an earlier run was stopped",
+        changes=changes,
+        seconds=PER_ROLE_S + PER_PACKAGE_S * len(names),
+        variables={
+            "top_level": [],
+            "closure": {},
+            "install": [],
+            "room_bytes": 0,
+            "from_kept": True,
+            "mend": [
+                f"{kept_folder(lock.short_hash)}/{files[name]}"
+                for name in names
+                if files.get(name) in kept
+            ],
+        },
     )
