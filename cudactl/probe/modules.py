@@ -41,6 +41,22 @@ NOTHING = ("/bin/false", "/bin/true", "/usr/bin/false", "/usr/bin/true", ":")
 DKMS = "/var/lib/dkms"
 
 
+def module_paths(root: Root, release: str) -> List[str]:
+    """Return every nvidia.ko for a kernel in the usual places."""
+    base = "/lib/modules/" + release
+    folders = [base + "/" + folder for folder in FOLDERS]
+    # Ubuntu's prebuilt ones lie in kernel/nvidia-580-open/.
+    for above in (base, base + "/kernel"):
+        folders += [above + "/" + name for name in root.list(above) if name[:7] == "nvidia-"]
+    found = []
+    for folder in folders:
+        for name in root.list(folder):
+            stem, separator, rest = name.partition(".ko")
+            if separator and rest in ("", *COMPRESSED) and _is_driver(stem):
+                found.append("%s/%s" % (folder, name))
+    return found
+
+
 def module_files(root: Root, builds: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     """Return ModuleFile for every nvidia.ko in the usual places, kernel by kernel.
 
@@ -48,26 +64,15 @@ def module_files(root: Root, builds: List[Dict[str, Any]]) -> List[Dict[str, Any
         root: The machine.
         builds: What DKMS has, for modules that are too large to unpack.
     """
-    found = []
-    for release in root.list("/lib/modules"):
-        base = "/lib/modules/" + release
-        folders = [base + "/" + folder for folder in FOLDERS]
-        # Ubuntu's prebuilt ones lie in kernel/nvidia-580-open/, NVIDIA's in nvidia-580-open/.
-        for above in (base, base + "/kernel"):
-            folders += [above + "/" + name for name in root.list(above) if name[:7] == "nvidia-"]
-        for folder in folders:
-            for name in root.list(folder):
-                stem, separator, rest = name.partition(".ko")
-                if not separator or rest not in ("", *COMPRESSED):
-                    continue
-                if _is_driver(stem):
-                    path = "%s/%s" % (folder, name)
-                    if path.endswith(COMPRESSED):
-                        about = _by_dkms(root, release, builds)
-                    else:
-                        about = _about(root, path)
-                    found.append(dict(about, kernel=release, path=path))
-    return found
+    return [
+        dict(
+            _by_dkms(root, release, builds) if path.endswith(COMPRESSED) else _about(root, path),
+            kernel=release,
+            path=path,
+        )
+        for release in root.list("/lib/modules")
+        for path in module_paths(root, release)
+    ]
 
 
 def _is_driver(stem: str) -> bool:
@@ -96,11 +101,12 @@ def _about(root: Root, path: str) -> Dict[str, Any]:
             signer = _signer(stream)
     except OSError:
         pass
-    flavour = _flavour(said.get("license"))
+    flavour = flavour_of(said.get("license"))
     return {"version": said.get("version"), "flavour": flavour, "signer": signer}
 
 
-def _flavour(licence: Optional[str]) -> Optional[str]:
+def flavour_of(licence: Optional[str]) -> Optional[str]:
+    """Return the flavour that a module's licence tells."""
     if not licence:
         return None
     return "open" if licence == "Dual MIT/GPL" else "proprietary"
@@ -113,7 +119,7 @@ def _source_flavour(root: Root, folder: str) -> Optional[str]:
             text = root.text("%s/%s/%s" % (folder, below, name)) or ""
             _, found, rest = text.partition('MODULE_LICENSE("')
             if found:
-                return _flavour(rest.partition('"')[0])
+                return flavour_of(rest.partition('"')[0])
     return None
 
 

@@ -7,10 +7,10 @@ import lzma
 import os
 import re
 import subprocess
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from ..files import Root
-from ..modules import SIGNED, flavour_of, mok_enrolled, module_paths
+from ..modules import SIGNED, flavour_of, module_paths, mok_enrolled
 
 FORBIDDEN = re.compile(r"^\s*(blacklist|install|alias)\s+(nvidia\S*|nouveau)\b(.*)$")
 LARGEST_MODULE = 256 * 1024 * 1024
