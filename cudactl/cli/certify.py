@@ -136,7 +136,13 @@ def host(
     shown = f"{tier} ({', '.join(only)})" if only else tier
     with Measuring([t.name for t in targets], shown, quiet=quiet) as progress:
         results = certify_targets(
-            targets, locks, forks=chosen.forks, asked=asked, key=signer, on_result=progress
+            targets,
+            locks,
+            forks=chosen.forks,
+            asked=asked,
+            key=signer,
+            on_result=progress,
+            on_step=progress.step,
         )
     if evidence_folder is not None:
         _keep(evidence_folder, results)

@@ -19,7 +19,9 @@ from .tested import tested_gpus
 from .together import together
 
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Callable, Dict, List, Optional
+
+    Tell = Callable[[Dict[str, Any]], None]
 
 DEFAULT_DEADLINE_S = 60.0
 MAX_DEADLINE_S = 24 * 3600.0
@@ -30,11 +32,12 @@ class RequestError(Exception):
     """The request cannot be meant."""
 
 
-def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
+def evidence(request: Dict[str, Any], tell: Optional[Tell] = None) -> Dict[str, Any]:
     """Return the Evidence document for `request`.
 
     Args:
         request: {"world": "system"|"user", "hash": bool, "legs": {name: {"deadline_s": …, …}}}.
+        tell: Called as each part of a leg begins and ends; from several threads.
     """
     legs = request.get("legs")
     # A lock without libraries is judged by the machine's state alone; the request then says so.
@@ -43,9 +46,8 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
     unknown = sorted(set(legs) - set(LEGS))
     if unknown:
         raise RequestError("no such leg: %s" % ", ".join(unknown))
-    deadlines: Dict[str, float] = {}
     for name, leg in legs.items():
-        deadlines[name] = _deadline(name, leg)
+        _deadline(name, leg)
         if isinstance(leg, dict) and leg.get("device") is not None:
             _deadline(name + ".device", leg["device"])
     world = request.get("world", "system")
@@ -54,7 +56,7 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
     begun = time.time()
     state = host_state(Root())
     jobs = [
-        functools.partial(run_leg, name, legs[name], deadlines[name], str(world))
+        functools.partial(_run, tell, name, legs[name], str(world))
         for name in LEGS
         if name in legs and not legs[name].get("device_only")
     ]
@@ -64,7 +66,8 @@ def evidence(request: Dict[str, Any]) -> Dict[str, Any]:
     # Health comes last: its counters tell what the other legs' loads did to the GPU.
     on_devices.sort(key=lambda name: name == "health")
     if gpus and on_devices:
-        parts = [functools.partial(_on_gpu, gpu, on_devices, legs, str(world)) for gpu in gpus]
+        on_gpu = functools.partial(_on_gpu, tell, on_devices, legs, str(world))
+        parts = [functools.partial(on_gpu, gpu) for gpu in gpus]
         for some in together(parts, len(parts), stop_all):
             results += some
     with_hash = bool(request.get("hash", True))
@@ -96,14 +99,32 @@ def _deadline(name: str, leg: Any) -> float:  # noqa: ANN401 - a request may hol
     return float(deadline)
 
 
+def _run(
+    tell: Optional[Tell],
+    name: str,
+    request: Dict[str, Any],
+    world: str,
+    gpu: Optional[Dict[str, Any]] = None,
+) -> Dict[str, Any]:
+    """Run a part of a leg, and tell of its beginning and its end."""
+    about = {"leg": name, "gpu": gpu and gpu["id"], "outcome": None}
+    if tell is not None:
+        tell(about)
+    result = run_leg(name, request, _deadline(name, request), world, gpu)
+    if tell is not None:
+        tell(dict(about, outcome=result["outcome"], duration_s=result["duration_s"]))
+    return result
+
+
 def _on_gpu(
-    gpu: Dict[str, Any], names: List[str], legs: Dict[str, Any], world: str
+    tell: Optional[Tell],
+    names: List[str],
+    legs: Dict[str, Any],
+    world: str,
+    gpu: Dict[str, Any],
 ) -> List[Dict[str, Any]]:
     """Run the device parts on one GPU, one after the other: they measure its speed."""
-    return [
-        run_leg(name, legs[name]["device"], _deadline(name, legs[name]["device"]), world, gpu)
-        for name in names
-    ]
+    return [_run(tell, name, legs[name]["device"], world, gpu) for name in names]
 
 
 def _own_sha256() -> Optional[str]:

@@ -45,6 +45,9 @@ BOOTSTRAP = (
 )
 # Between asking a process that has used up its time to end, and ending it.
 KILL_GRACE_S = 2.0
+# How a line of progress begins, as zipapp/main.py writes it, and how long it may be.
+PROGRESS = b'{"progress": {'
+MAX_PROGRESS_BYTES = 4096
 TIMED_OUT = (124, 137)  # timeout's exit status: asked to end, and had to be killed
 
 
@@ -69,6 +72,7 @@ def run_probe(
     forks: int = 30,
     deadline_s: float = 60.0,
     on_answer: Callable[[Answer], None] | None = None,
+    on_progress: Callable[[Target, dict[str, Any]], None] | None = None,
 ) -> list[Answer]:
     """Run the probe with `arguments` on every target and return one answer each, in their order.
 
@@ -82,6 +86,7 @@ def run_probe(
         forks: How many hosts at once.
         deadline_s: Seconds for one host, connection included.
         on_answer: Called as each answer arrives.
+        on_progress: Called with what a host says before its answer, where the request asks for it.
     """
     if arguments == ["state"]:
         # Compiling takes the controller what it spares a host.
@@ -97,6 +102,7 @@ def run_probe(
         forks,
         deadline_s,
         on_answer,
+        on_progress,
     )
 
 
@@ -137,6 +143,7 @@ def _fan_out(
     forks: int,
     deadline_s: float,
     on_answer: Callable[[Answer], None] | None,
+    on_progress: Callable[[Target, dict[str, Any]], None] | None = None,
 ) -> list[Answer]:
     answers: dict[str, Answer] = {}
 
@@ -144,6 +151,11 @@ def _fan_out(
         answers[answer.target.name] = answer
         if on_answer is not None:
             on_answer(answer)
+
+    def hear(target: Target, line: bytes) -> None:
+        step = _progress(line) if on_progress is not None else None
+        if on_progress is not None and step is not None:
+            on_progress(target, step)
 
     def parts(target: Target) -> tuple[list[str], bytes]:
         python = [target.python, "-I", "-S", "-c", script, *arguments]
@@ -160,23 +172,43 @@ def _fan_out(
 
     if len(targets) == 1:
         # One host needs no engine; ClusterShell's start would cost more than the answer.
-        keep(_ask_one(targets[0], *parts(targets[0]), deadline_s))
+        keep(_ask_one(targets[0], *parts(targets[0]), deadline_s, hear))
     elif targets:
-        _ask_many(targets, parts, forks, deadline_s, keep)
+        _ask_many(targets, parts, forks, deadline_s, keep, hear)
     return [answers[target.name] for target in targets]
 
 
-def _ask_one(target: Target, command: list[str], stdin: bytes, deadline_s: float) -> Answer:
+def _progress(line: bytes) -> dict[str, Any] | None:
+    """Return what a line says of how far the probe is; None where it says something else."""
+    if not line.startswith(PROGRESS) or len(line) > MAX_PROGRESS_BYTES:
+        return None
+    try:
+        step = json.loads(line)["progress"]
+    except (ValueError, KeyError, RecursionError):
+        return None
+    return step if isinstance(step, dict) else None
+
+
+def _ask_one(
+    target: Target,
+    command: list[str],
+    stdin: bytes,
+    deadline_s: float,
+    hear: Callable[[Target, bytes], None],
+) -> Answer:
     begun = time.monotonic()
     try:
-        ending = _exchange(command, stdin, begun + deadline_s)
+        ending = _exchange(command, stdin, begun + deadline_s, lambda line: hear(target, line))
     except OSError as error:
         ending = Ending(127, err=str(error).encode())
     return _answer(target, ending, begun, deadline_s)
 
 
-def _exchange(command: list[str], stdin: bytes, until: float) -> Ending:
+def _exchange(
+    command: list[str], stdin: bytes, until: float, hear: Callable[[bytes], None]
+) -> Ending:
     """Run a command with `stdin`, read both outputs side by side, stop at the limits."""
+    heard = 0
     with (
         subprocess.Popen(
             command,
@@ -208,7 +240,11 @@ def _exchange(command: list[str], stdin: bytes, until: float) -> Ending:
                     ready.unregister(key.fileobj)
                     child.stdin.close()
                 elif block := os.read(key.fd, 65536):
+                    searched = len(key.data)
                     key.data.extend(block)
+                    while key.data is out and (end := out.find(b"\n", searched)) >= 0:
+                        hear(bytes(out[heard:end]))
+                        heard = searched = end + 1
                 else:
                     ready.unregister(key.fileobj)
             if time.monotonic() >= until:
@@ -232,6 +268,7 @@ def _ask_many(
     forks: int,
     deadline_s: float,
     keep: Callable[[Answer], None],
+    hear: Callable[[Target, bytes], None],
 ) -> None:
     from ClusterShell.Event import EventHandler
     from ClusterShell.Task import task_self
@@ -260,6 +297,8 @@ def _ask_many(
                 worker.abort()
                 return
             (self.out if sname == worker.SNAME_STDOUT else self.err).append(msg)
+            if sname == worker.SNAME_STDOUT:
+                hear(self.target, msg)
 
         def ev_close(self, worker: Any, timedout: bool) -> None:  # noqa: ANN401
             stopped: Literal["deadline", "flood"] | None = None

@@ -56,6 +56,29 @@ class Certified:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A part of a leg that began or ended on a host, as the host says."""
+
+    leg: str
+    gpu: str | None
+    """None: the machine's part."""
+    outcome: str | None
+    """None: it began."""
+    duration_s: float
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Step | None:
+        """Return a host's word as a step; None where it is none, for hosts may say anything."""
+        leg, gpu, outcome = said.get("leg"), said.get("gpu"), said.get("outcome")
+        texts = [one for one in (leg, gpu, outcome) if one is not None]
+        seconds = said.get("duration_s", 0.0)
+        sound = all(isinstance(one, str) and one.isprintable() and len(one) < 80 for one in texts)
+        if leg is None or not sound or not isinstance(seconds, int | float):
+            return None
+        return cls(leg, gpu, outcome, float(seconds))
+
+
+@dataclass(frozen=True)
 class Asked:
     """How much is measured, and what of it is left out."""
 
@@ -122,6 +145,7 @@ def certify_targets(
     asked: Asked | None = None,
     key: SigningKey | None = None,
     on_result: Callable[[Certified], None] | None = None,
+    on_step: Callable[[str, Step], None] | None = None,
 ) -> list[Certified]:
     """Measure every target against its lock and return one result each, in their order.
 
@@ -135,6 +159,7 @@ def certify_targets(
         asked: How much is measured, and what of it is left out.
         key: Signs the certificates; None: nobody does.
         on_result: Called as each host is judged.
+        on_step: Called with the host's name as each part of a leg begins and ends there.
     """
     asked = asked or Asked(tier, gpus=tuple(gpus), waivers=tuple(waivers))
     policies = {lock.hash: policy_for(lock, asked) for lock in locks.values()}
@@ -155,13 +180,20 @@ def certify_targets(
         if on_result is not None:
             on_result(result)
 
+    def tell(target: Target, said: dict[str, Any]) -> None:
+        step = Step.of(said)
+        if step is not None and on_step is not None:
+            on_step(target.name, step)
+
+    told = {"progress": True} if on_step is not None else {}
     run_probe(
         targets,
         ["measure"],
-        requests={n: json.dumps(p.request).encode() for n, p in by_target.items()},
+        requests={n: json.dumps({**p.request, **told}).encode() for n, p in by_target.items()},
         forks=forks,
         deadline_s=max((_deadline(p) for p in policies.values()), default=AROUND_S),
         on_answer=keep,
+        on_progress=tell,
     )
     return [results[target.name] for target in targets]
 

@@ -237,22 +237,72 @@ def test_many_hosts_are_told_as_they_answer(certify: Certify) -> None:
     assert "✗" not in certify("host", *names, *BY_LOCK, "-q").stderr
 
 
-def test_on_a_terminal_the_last_line_says_who_is_measured(tmp_path: Path) -> None:
-    from cudactl.cli import certify_progress
-
-    reader, writer = pty.openpty()
-    script = (
+def measuring(folder: Path, script: str, *, terminal: bool) -> str:
+    """Run a script with `Measuring` and `Step` imported; return what it says on standard error."""
+    reader, writer = pty.openpty() if terminal else os.pipe()
+    before = (
         "import time\n"
         "from cudactl.cli.certify_progress import Measuring\n"
-        "with Measuring(['gpu-01', 'gpu-02'], 'smoke', quiet=False): time.sleep(1.5)\n"
+        "from cudactl.workflow.certify import Step\n"
     )
-    command = [str(BIN / "python"), "-c", script]
-    done = subprocess.run(command, stderr=writer, check=True, cwd=tmp_path)
+    command = [str(BIN / "python"), "-c", before + script]
+    subprocess.run(command, stderr=writer, check=True, cwd=folder)
     os.close(writer)
-    assert done.returncode == 0
     text = os.read(reader, 65536).decode()
+    os.close(reader)
+    return text
+
+
+LEGS = """
+with Measuring(['gpu-01'], 'smoke', quiet=False) as told:
+    told.step('gpu-01', Step('toolkit', None, None, 0.0))
+    told.step('gpu-01', Step('toolkit', None, 'ran', 1.25))
+    told.step('gpu-01', Step('driver', 'GPU-c0dac711-0000', None, 0.0))
+    told.step('gpu-01', Step('cudnn', None, None, 0.0))
+    time.sleep(1.5)
+    told.step('gpu-01', Step('cudnn', None, 'crashed', 2.0))
+"""
+
+
+def test_on_a_terminal_the_last_line_says_what_is_measured_now(tmp_path: Path) -> None:
+    from cudactl.cli import certify_progress
+
+    text = measuring(tmp_path, LEGS, terminal=True)
+    assert "  · toolkit  ran  1.2 s" in text
+    assert "… gpu-01: driver on GPU-c0dac711, cudnn (1 done), 1 s" in text
+    assert "  ✗ cudnn  crashed  2.0 s" in text
+    assert text.endswith(certify_progress.CLEAR)
+    script = "with Measuring(['gpu-01', 'gpu-02'], 'smoke', quiet=False): time.sleep(1.2)"
+    text = measuring(tmp_path, script, terminal=True)
     assert "2 of 2 hosts: measuring smoke, 1 s" in text
     assert text.endswith(certify_progress.CLEAR)
+
+
+def test_elsewhere_each_leg_of_a_host_is_a_plain_line(tmp_path: Path) -> None:
+    text = measuring(tmp_path, LEGS.replace("time.sleep(1.5)", ""), terminal=False)
+    assert text == "  · toolkit  ran  1.2 s\n  ✗ cudnn  crashed  2.0 s\n"
+    quiet = LEGS.replace("quiet=False", "quiet=True").replace("1.5", "0")
+    end = "import sys; print('the end', file=sys.stderr)"
+    assert measuring(tmp_path, quiet + end, terminal=False) == "the end\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"leg": 5},
+        {"leg": "driver\n\x1b[2J"},
+        {"leg": "x" * 200},
+        {"leg": "driver", "gpu": 5},
+        {"leg": "driver", "outcome": ["ran"]},
+        {"leg": "driver", "duration_s": "soon"},
+    ],
+)
+def test_what_is_no_step_of_a_host_is_overheard(said: dict[str, Any]) -> None:
+    from cudactl.workflow.certify import Step
+
+    assert Step.of(said) is None
+    assert Step.of({"leg": "driver", "outcome": None}) == Step("driver", None, None, 0.0)
 
 
 # --- keys and verify ----------------------------------------------------------------------------

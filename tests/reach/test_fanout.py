@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -151,3 +152,26 @@ def test_sudos_password_goes_before_what_the_script_reads(
     )
     assert [a.document for a in answers] == [{"read": "request"}] * count
     assert (tmp_path / "asked").read_text() == "yes\n" * count
+
+
+def test_what_a_host_says_of_its_progress_is_passed_on_and_is_no_answer(count: int) -> None:
+    """The leg is one that nobody has the library of: it begins, says so, and ends."""
+    request = {"legs": {"driver": {"deadline_s": 20}}, "hash": False, "progress": True}
+    heard: list[tuple[str, object, object]] = []
+    answers = run_probe(
+        targets(count),
+        ["measure"],
+        request=json.dumps(request).encode(),
+        on_progress=lambda target, step: heard.append((target.name, step["leg"], step["outcome"])),
+    )
+    for answer in answers:
+        assert answer.document is not None, answer.error
+        steps = [(leg, outcome) for name, leg, outcome in heard if name == answer.target.name]
+        assert steps == [("driver", None), ("driver", "ran")]
+
+
+def test_progress_that_is_none_is_overheard(count: int) -> None:
+    lines = ['{"progress": 5}', '{"progress": {', '{"progress": {"a":"%s"}}' % ("x" * 5000)]
+    script = "".join(f"print({line!r});" for line in lines) + "print('{\"a\":1}')"
+    assert [a.document for a in run_python(targets(count), script, [])] == [{"a": 1}] * count
+    assert [fanout._progress(line.encode()) for line in lines] == [None] * 3
