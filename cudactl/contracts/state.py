@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from cudactl.contracts.base import Contract
+from cudactl.contracts.state_apt import AptFile
 from cudactl.contracts.state_kernel import KernelState, ModuleState
 from cudactl.contracts.state_machine import (
     CdiSpec,
@@ -75,6 +76,10 @@ class AptSource(Contract):
     """True when the file's name starts with cudactl-."""
     key: str | None = None
     """Content of the key file that Signed-By names, base64; None where it could not be read."""
+    sha256: str | None = None
+    """sha256 of the file."""
+    others: int = 0
+    """Further entries in the same file that are not NVIDIA's: it cannot be taken away whole."""
 
 
 class AptAnswer(Contract):
@@ -97,6 +102,8 @@ class OwnedFile(Contract):
     """Absolute path."""
     sha256: str
     """sha256 of its content."""
+    written: float = 0.0
+    """Unix time, seconds, when it was written."""
 
 
 class WheelStack(Contract):
@@ -259,6 +266,8 @@ class HostState(Contract):
     """What apt says of the distribution's packages that a lock needs; None: it was not asked."""
     apt_sources: list[AptSource]
     """NVIDIA-like apt sources."""
+    apt_files: list[AptFile] = Field(default_factory=list)
+    """Other people's preferences and keys about NVIDIA's packages."""
     files: list[OwnedFile]
     """Files named cudactl-* in the places cudactl writes."""
     stacks: list[WheelStack]
@@ -292,7 +301,13 @@ class HostState(Contract):
     container_engines: list[str]
     """Container engines found: docker, containerd, podman."""
     owners: list[str]
-    """Who else manages this host: slurm, kubernetes, gpu-operator, puppet, chef, salt."""
+    """Who else manages this host: slurm, kubernetes, gpu-operator; puppet, chef, salt, cfengine,
+    ansible-pull."""
+    jobs: dict[str, int] = Field(default_factory=dict)
+    """Scheduler → jobs (Slurm) or containers with GPUs (Kubernetes) that run here now."""
+    managed: dict[str, str] = Field(default_factory=dict)
+    """Files that a lock may have to change → who writes them, by their own words or Puppet's
+    record: puppet, chef, salt, ansible."""
     reboot_required: bool
     """/run/reboot-required exists."""
     unattended_upgrades: bool

@@ -16,6 +16,11 @@ class KernelState(Contract):
     """Release of the running kernel (uname -r)."""
     newest_installed: str | None
     """Newest kernel under /lib/modules or /boot, where one is installed."""
+    installed: list[str] = Field(default_factory=list)
+    """Releases whose modules lie under /lib/modules; without the running one, that kernel is not
+    this machine's own (a container's host's), and no module is built for it here."""
+    booted_at: float | None = None
+    """Unix time of the kernel's start, seconds."""
     headers: list[str] = Field(default_factory=list)
     """Releases whose headers are installed."""
     secure_boot: bool | None
@@ -27,6 +32,8 @@ class KernelState(Contract):
     there is no such key or it cannot be told."""
     initramfs: dict[str, float] = Field(default_factory=dict)
     """Kernel release → Unix time, seconds, when its initramfs under /boot was written."""
+    largest_initramfs_bytes: int | None = None
+    """Size of the largest of them, bytes; None where there is none."""
 
 
 class ModuleFile(Contract):

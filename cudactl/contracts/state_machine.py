@@ -67,6 +67,8 @@ class Platform(Contract):
     """An NVLink 5 system, whose NVLink subnet manager is a service of its own."""
     mig_instances: int | None = None
     """MIG GPU instances that exist; None without a loaded driver."""
+    driver_container: bool = False
+    """A container (GPU Operator's) keeps a driver under /run/nvidia/driver."""
 
 
 class SshState(Contract):

@@ -205,9 +205,10 @@ def _efi_text(root: Root, name: str) -> Optional[str]:
     return data[4:].decode("utf-16-le", errors="replace").strip("\0").strip() or None
 
 
-def initramfs(root: Root) -> Dict[str, float]:
-    """Return kernel release → when its initramfs was written."""
+def initramfs(root: Root) -> Tuple[Dict[str, float], Optional[int]]:
+    """Return kernel release → when its initramfs was written, and the largest one's bytes."""
     found: Dict[str, float] = {}
+    largest = None
     for name in root.list("/boot"):
         for beginning in INITRAMFS:
             if not name.startswith(beginning) or name.endswith(NOT_USED):
@@ -216,7 +217,9 @@ def initramfs(root: Root) -> Dict[str, float]:
             if release.endswith(".img"):
                 release = release[:-4]
             try:
-                found[release] = os.stat(root.at("/boot/" + name)).st_mtime
+                about = os.stat(root.at("/boot/" + name))
             except OSError:  # a link that leads nowhere
                 continue
-    return found
+            found[release] = about.st_mtime
+            largest = max(largest or 0, about.st_size)
+    return found, largest

@@ -53,7 +53,7 @@ def module(root: Root) -> Dict[str, Any]:
         "flavour": flavour,
         "on_disk": modules.on_disk(files, builds),
         "nouveau": root.exists("/sys/module/nouveau"),
-        "nouveau_blocked": modules.nouveau_blocked(root),
+        "nouveau_blocked": any(f["module"] == "nouveau" for f in modules.forbidden(root)),
         "files": files,
         "dkms": builds,
         "references": modules.references(root),

@@ -30,6 +30,8 @@ def platform(root: Root, gpus: List[Dict[str, Any]], packages: Dict[str, str]) -
         "nvswitches": switches(root),
         "nvlink5": _nvlink5(root, gpus),
         "mig_instances": _mig_instances(root),
+        # Kubernetes makes the folder also where the driver is the host's own.
+        "driver_container": bool(root.list("/run/nvidia/driver")),
     }
 
 

@@ -194,15 +194,26 @@ def dkms(root: Root) -> List[Dict[str, Any]]:
     return found
 
 
+def built_for(root: Root, base: str) -> List[str]:
+    """Return the releases that a version's tree has modules for, as <release>/<architecture>."""
+    return [
+        release
+        for release in root.list(base)
+        if release[:1].isdigit()
+        and any(
+            root.exists("%s/%s/%s/module" % (base, release, arch))
+            for arch in root.list("%s/%s" % (base, release))
+        )
+    ]
+
+
 def _statuses(root: Root, base: str, installed: List[str]) -> Dict[Optional[str], str]:
     """Return kernel → status of one version; a source that is built for none has no kernel."""
     found: Dict[Optional[str], str] = {}
-    for release in root.list(base):
-        for arch in root.list("%s/%s" % (base, release)) if release[:1].isdigit() else []:
-            if root.exists("%s/%s/%s/module" % (base, release, arch)):
-                path = "%s/%s/%s" % (os.path.basename(base), release, arch)
-                there = any(link == path or link.endswith("/" + path) for link in installed)
-                found[release] = "installed" if there else "built"
+    for release in built_for(root, base):
+        path = "/%s/%s/" % (os.path.basename(base), release)
+        there = any(path in "/" + link for link in installed)
+        found[release] = "installed" if there else "built"
     # It is cleared away after a build that went well.
     log = root.text(base + "/build/make.log")
     if log is not None:
@@ -249,24 +260,25 @@ def parameters(root: Root) -> Dict[str, str]:
     return found
 
 
-def nouveau_blocked(root: Root) -> Optional[bool]:
-    """Return whether modprobe's configuration keeps nouveau out; None where there is none."""
+def forbidden(root: Root) -> List[Dict[str, str]]:
+    """Return the lines of modprobe's configuration that keep nouveau or NVIDIA's from loading."""
     files: Dict[str, str] = {}
     for folder in MODPROBE_FOLDERS:
-        for name in root.list(folder):
-            if name.endswith(".conf"):
-                files[name] = "%s/%s" % (folder, name)
+        files.update({n: "%s/%s" % (folder, n) for n in root.list(folder) if n.endswith(".conf")})
+    found = []
     for path in files.values():
-        text = root.text(path) or ""
-        if "nouveau" not in text:
-            continue
-        for line in text.replace("\\\n", " ").splitlines():
-            words = line.split()
-            if words[:2] == ["blacklist", "nouveau"] or words[:3] == ["alias", "nouveau", "off"]:
-                return True
-            if words[:2] == ["install", "nouveau"] and words[2:3] and words[2] in NOTHING:
-                return True
-    return False if files else None
+        for line in (root.text(path) or "").replace("\\\n", " ").splitlines():
+            words = [*line.split(), "", ""]
+            module = words[1].rstrip(",")
+            if module != "nouveau" and not module.startswith("nvidia"):
+                continue
+            if (
+                words[0] == "blacklist"
+                or (words[0] == "install" and words[2] in NOTHING)
+                or (words[0] == "alias" and words[2] == "off")
+            ):
+                found.append({"file": path, "module": module, "line": line.strip()})
+    return found
 
 
 def mok_enrolled(root: Root) -> Optional[bool]:

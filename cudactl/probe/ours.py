@@ -16,6 +16,9 @@ PLACES = (
     "/etc/apt/apt.conf.d",
     "/etc/ld.so.conf.d",
     "/etc/profile.d",
+    "/etc/modprobe.d",
+    "/etc/modules-load.d",
+    "/etc/systemd/system/nvidia-persistenced.service.d",
     "/etc/systemd/system",
     "/etc/ssh/sshd_config.d",
     "/etc/containerd/conf.d",
@@ -31,11 +34,16 @@ CERTIFICATE = "/var/lib/cudactl/certificate.json"
 # Who else manages a host → what it leaves there.
 OWNERS = {
     "slurm": ("/etc/slurm/slurm.conf", "/run/slurmd.pid", "/var/spool/slurmd"),
-    "kubernetes": ("/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/config.yaml"),
+    "kubernetes": (
+        *("/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/config.yaml"),
+        *("/var/lib/rancher/k3s/agent", "/var/lib/rancher/rke2/agent", "/var/snap/microk8s"),
+    ),
     "gpu-operator": ("/run/nvidia/driver", "/run/nvidia/validations"),
-    "puppet": ("/etc/puppetlabs/puppet/puppet.conf",),
-    "chef": ("/etc/chef/client.rb",),
+    "puppet": ("/etc/puppetlabs/puppet/puppet.conf", "/etc/puppet/puppet.conf"),
+    "chef": ("/etc/chef/client.rb", "/etc/cinc/client.rb"),
     "salt": ("/etc/salt/minion_id",),
+    "cfengine": ("/var/cfengine/policy_server.dat",),
+    "ansible-pull": ("/etc/cron.d/ansible-pull", "/etc/systemd/system/ansible-pull.timer"),
 }
 ENGINES = {
     "docker": ("/usr/bin/dockerd",),
@@ -44,7 +52,7 @@ ENGINES = {
 }
 
 
-def files(root: Root) -> List[Dict[str, str]]:
+def files(root: Root) -> List[Dict[str, Any]]:
     """Return OwnedFile for every cudactl-* file, and for the modulefiles."""
     found = []
     for folder in (*PLACES, MODULEFILES):
@@ -53,7 +61,8 @@ def files(root: Root) -> List[Dict[str, str]]:
             owned = name.startswith("cudactl-") or folder == MODULEFILES
             digest = root.sha256(path) if owned else None
             if digest is not None:
-                found.append({"path": path, "sha256": digest})
+                written = os.stat(root.at(path)).st_mtime
+                found.append({"path": path, "sha256": digest, "written": written})
     return found
 
 

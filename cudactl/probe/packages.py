@@ -17,7 +17,7 @@ STATUS = "/var/lib/dpkg/status"
 UPDATES = "/var/lib/dpkg/updates"
 SETTLED = ("installed", "config-files", "not-installed")
 FIELD = re.compile(r"^(Package|Status|Architecture|Version): (.*)$", re.MULTILINE)
-VENDOR = re.compile(r"nvidia|cuda|cudactl", re.IGNORECASE)
+VENDOR = re.compile(r"nvidia|cuda|lambdalabs|graphics-drivers", re.IGNORECASE)
 LARGEST_KEY = 64 * 1024
 ONE_LINE = re.compile(r"^deb(?:-src)?\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s")
 
@@ -102,17 +102,20 @@ def sources(root: Root) -> List[Dict[str, Any]]:
         else:
             continue
         ours = os.path.basename(path).startswith("cudactl-")
-        for uris, signed_by in entries:
-            if ours or VENDOR.search(" ".join(uris) + path):
-                found.append(
-                    {
-                        "file": path,
-                        "uris": uris,
-                        "signed_by": signed_by,
-                        "ours": ours,
-                        "key": _key(root, signed_by),
-                    }
-                )
+        named = [e for e in entries if ours or VENDOR.search(" ".join(e[0]) + path)]
+        digest = root.sha256(path) if named else None
+        for uris, signed_by in named:
+            found.append(
+                {
+                    "file": path,
+                    "uris": uris,
+                    "signed_by": signed_by,
+                    "ours": ours,
+                    "key": _key(root, signed_by),
+                    "sha256": digest,
+                    "others": len(entries) - len(named),
+                }
+            )
     return found
 
 

@@ -9,6 +9,7 @@ from . import (
     TYPE_CHECKING,
     VERSION,
     engines,
+    foreign_files,
     hardware,
     machine,
     ours,
@@ -29,6 +30,7 @@ def host_state(root: Root) -> Dict[str, Any]:
     begun = time.time()
     arch, there, holds, broken = packages.installed(root)
     gpus = hardware.gpus(root)
+    owners = ours.owners(root)
     return {
         "schema_version": 1,
         "probe_version": VERSION,
@@ -51,6 +53,7 @@ def host_state(root: Root) -> Dict[str, Any]:
         "dpkg_locked": packages.locked(root),
         "dpkg_interrupted": packages.interrupted(root),
         "apt_sources": packages.sources(root),
+        "apt_files": foreign_files.apt_files(root),
         "files": ours.files(root),
         "stacks": ours.stacks(root),
         "active_stack": ours.active_stack(root),
@@ -67,7 +70,9 @@ def host_state(root: Root) -> Dict[str, Any]:
         "container_runtimes": engines.runtimes(root, there),
         "cdi": engines.cdi(root),
         "container_engines": ours.container_engines(root),
-        "owners": ours.owners(root),
+        "owners": owners,
+        "jobs": units.jobs(root, owners),
+        "managed": foreign_files.managed(root),
         "reboot_required": root.exists("/run/reboot-required"),
         "unattended_upgrades": "unattended-upgrades" in there,
         "host_lock": ours.host_lock(root),

@@ -58,15 +58,26 @@ def kernel(root: Root) -> Dict[str, Any]:
         for name in root.list("/usr/src")
         if name.startswith("linux-headers-")
     ]
+    images, largest = initramfs(root)
     return {
         "running": running.strip(),
         "newest_installed": max(releases, key=release_key) if releases else None,
+        "installed": sorted(releases, key=release_key),
+        "booted_at": _booted_at(root),
         "headers": headers,
         "secure_boot": secure_boot(root),
         "next_boot": next_boot(root),
         "mok_enrolled": mok_enrolled(root),
-        "initramfs": initramfs(root),
+        "initramfs": images,
+        "largest_initramfs_bytes": largest,
     }
+
+
+def _booted_at(root: Root) -> Optional[float]:
+    for line in (root.text("/proc/stat") or "").splitlines():
+        if line.startswith("btime "):
+            return float(line.split()[1])
+    return None
 
 
 def secure_boot(root: Root) -> Optional[bool]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 UNITS = (
     *("nvidia-persistenced.service", "nvidia-fabricmanager.service", "nvidia-imex.service"),
     *("nvlsm.service", "nvidia-dcgm.service", "dcgm.service", "nvidia-gridd.service"),
-    *("nvidia-cdi-refresh.path", "nvidia-cdi-refresh.service"),
+    *("nvidia-cdi-refresh.path", "nvidia-cdi-refresh.service", "nvidia-mig-manager.service"),
     *("docker.service", "docker.socket", "containerd.service", "crio.service"),
     *("podman.socket", "podman.service"),
     *("unattended-upgrades.service", "apt-daily.timer", "apt-daily-upgrade.timer"),

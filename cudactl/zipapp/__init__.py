@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent
 ROOMS = ("probe", "judge")
 # What `state` needs of them; a test holds that it is enough.
 STATE = (
-    *("__init__", "boot_loader", "engines", "files", "hardware", "machine", "modules", "ours"),
-    *("packages", "records", "state", "system", "units", "vendor_files"),
+    *("__init__", "boot_loader", "engines", "files", "foreign_files", "hardware", "machine"),
+    *("modules", "ours", "packages", "records", "state", "system", "units", "vendor_files"),
 )
 # It lives for a moment, in which collecting garbage takes a twentieth of its time.
 MAIN = "import gc\n\ngc.disable()\nfrom cudactl.zipapp_main import main\n\nmain()\n"

@@ -129,12 +129,13 @@ def test_each_kernels_initramfs_has_its_time(tmp_path: Path) -> None:
         {
             "/boot/initrd.img-6.8.0-31-generic": "",
             "/boot/initrd.img-6.8.0-31-generic.old-dkms": "",
-            "/boot/initramfs-6.9.img": "",
+            "/boot/initramfs-6.9.img": "seven b",
         },
         {"/boot/initrd.img": "initrd.img-6.8.0-31-generic", "/boot/initrd.img-gone": "nowhere"},
     )
     os.utime(tmp_path / "boot/initrd.img-6.8.0-31-generic", (1.0, 1_700_000_000.0))
-    found = initramfs(root)
+    found, largest = initramfs(root)
+    assert largest == 7
     assert set(found) == {"6.8.0-31-generic", "6.9"}
     assert found["6.8.0-31-generic"] == 1_700_000_000.0
 
@@ -297,15 +298,14 @@ def test_what_the_loaded_module_says_and_who_uses_it(tmp_path: Path) -> None:
 )
 def test_modprobe_keeps_nouveau_out(tmp_path: Path, line: str, blocked: bool) -> None:
     root = make(tmp_path, {"/etc/modprobe.d/blacklist-gpu.conf": f"{line}\n"})
-    assert modules.nouveau_blocked(root) is blocked
+    assert module(root)["nouveau_blocked"] is blocked
 
 
 def test_a_file_that_etc_masks_does_not_count(tmp_path: Path) -> None:
     root = make(tmp_path, {"/usr/lib/modprobe.d/n.conf": "blacklist nouveau\n"})
-    assert modules.nouveau_blocked(root) is True
+    assert module(root)["nouveau_blocked"] is True
     make(tmp_path, {}, {"/etc/modprobe.d/n.conf": "/dev/null"})
-    assert modules.nouveau_blocked(root) is False
-    assert modules.nouveau_blocked(make(tmp_path / "bare", {"/etc/x": ""})) is None
+    assert module(root)["nouveau_blocked"] is False
 
 
 MOK_LIST = "/sys/firmware/efi/efivars/MokListRT-605dab50-e046-4300-abb6-3dd810dd8b23"

@@ -10,9 +10,8 @@ import subprocess
 from typing import Any, Dict, List
 
 from ..files import Root
-from ..modules import SIGNED, flavour_of, module_paths, mok_enrolled
+from ..modules import SIGNED, built_for, flavour_of, forbidden, module_paths, mok_enrolled
 
-FORBIDDEN = re.compile(r"^\s*(blacklist|install|alias)\s+(nvidia\S*|nouveau)\b(.*)$")
 LARGEST_MODULE = 256 * 1024 * 1024
 KEPT_LOG = 4000
 
@@ -47,7 +46,7 @@ def modules(root: Root) -> Dict[str, Any]:
         "loaded_version": root.line("/sys/module/nvidia/version"),
         "files": files,
         "dkms": _dkms(root),
-        "forbidden": _forbidden(root),
+        "forbidden": forbidden(root),
     }
 
 
@@ -112,41 +111,9 @@ def _dkms(root: Root) -> List[Dict[str, Any]]:
                 {
                     "name": name,
                     "version": version,
-                    "built_for": [r for r in root.list(base) if _built(root, base, r)],
+                    "built_for": built_for(root, base),
                     "failed_log": log[-KEPT_LOG:] if log is not None else None,
                     "log": base + "/build/make.log",
                 }
             )
-    return found
-
-
-def _built(root: Root, base: str, release: str) -> bool:
-    folder = base + "/" + release
-    return release[:1].isdigit() and any(
-        root.exists("%s/%s/module" % (folder, arch)) for arch in root.list(folder)
-    )
-
-
-def _forbidden(root: Root) -> List[Dict[str, str]]:
-    """Return the lines of modprobe.d that keep a module from loading."""
-    found = []
-    for folder in ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"):
-        if folder == "/lib/modprobe.d" and root.link("/lib"):
-            continue
-        for name in root.list(folder):
-            if not name.endswith(".conf"):
-                continue
-            path = "%s/%s" % (folder, name)
-            for line in (root.text(path) or "").splitlines():
-                match = FORBIDDEN.match(line)
-                if match is None:
-                    continue
-                kind, module, rest = match.groups()
-                if (
-                    kind == "blacklist"
-                    or "/bin/false" in rest
-                    or "/bin/true" in rest
-                    or (kind == "alias" and rest.strip() == "off")
-                ):
-                    found.append({"file": path, "module": module.strip(), "line": line.strip()})
     return found
