@@ -22,7 +22,7 @@ from cudactl.cli.certify_options import (
 )
 from cudactl.cli.certify_verify import verify
 from cudactl.cli.host_options import ask_sudo_option, choice, host_options, sudo_password
-from cudactl.contracts.errors import UsageError
+from cudactl.contracts.errors import Exit, UsageError, worst
 
 if TYPE_CHECKING:
     from cudactl.workflow.certify import Certified
@@ -98,8 +98,8 @@ def host(
 ) -> None:
     """Measure hosts (none named: this machine) against their lock and judge the evidence.
 
-    Exit code 0: pass; 3: a check failed; 4: could not be measured or reached; 5: only warnings,
-    under --strict.
+    Exit code 0: pass; 3: a check failed; 4: could not be measured, reached or, with --store, kept;
+    5: only warnings, under --strict.
     """
     from dataclasses import replace
 
@@ -151,23 +151,27 @@ def host(
     show(judged, as_json=as_json, style=style, texts=texts)
     if sign and signer is None and not quiet and any(r.certificate for r in results):
         note("not signed: there is no key; make one with `cudactl certify key new`")
-    if store:
-        _store(results, password)
-    leave(judged, exit_of(results, strict=strict), style)
+    code = exit_of(results, strict=strict)
+    if store and not _store(results, password):
+        code = worst([code, Exit.UNMEASURED])
+    leave(judged, code, style)
 
 
 for _command in (judge, policy, verify, key, selftest):
     certify.add_command(_command)
 
 
-def _store(results: Sequence[Certified], password: str | None) -> None:
+def _store(results: Sequence[Certified], password: str | None) -> bool:
+    """Keep the certificates on their hosts; return False where one could not be kept."""
     from cudactl.workflow.provision import store_certificates
 
     certificates = {r.target.name: r.certificate for r in results if r.certificate is not None}
     envelopes = {r.target.name: r.envelope for r in results if r.envelope is not None}
     targets = [r.target for r in results]
-    for error in store_certificates(certificates, targets, password, envelopes):
+    errors = store_certificates(certificates, targets, password, envelopes)
+    for error in errors:
         click.echo(format_error(error), err=True)
+    return not errors
 
 
 def _keep(folder: Path, results: Sequence[Certified]) -> None:

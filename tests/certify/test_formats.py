@@ -157,17 +157,90 @@ def test_junit_calls_nothing_a_pass_that_was_not_judged() -> None:
 # --- CTRF ---------------------------------------------------------------------------------------
 
 
-def test_ctrf_has_the_fields_of_its_schema_and_counts_what_it_holds() -> None:
+TEXT, WHOLE, FREE = {"type": "string"}, {"type": "integer"}, {"type": "object"}
+NAMED = {"type": "string", "minLength": 1}
+CTRF_STATUSES = ("passed", "failed", "skipped", "pending", "other")
+
+
+def shape(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    """A JSON Schema of an object with these fields and no other."""
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": {**required, **optional},
+        "additionalProperties": False,
+    }
+
+
+# Fields, types and which are required, of what a run without retries and attachments may hold; by
+# https://github.com/ctrf-io/ctrf/blob/08703df/schema/ctrf.schema.json (looked at on 2026-11-25).
+CTRF_TEST = shape(
+    {"name": NAMED, "status": {"enum": list(CTRF_STATUSES)}, "duration": WHOLE},
+    id=TEXT,
+    start=WHOLE,
+    stop=WHOLE,
+    suite={"type": "array", "minItems": 1, "items": TEXT},
+    message=TEXT,
+    trace=TEXT,
+    rawStatus=TEXT,
+    tags={"type": "array", "items": TEXT},
+    labels=FREE,
+    type=TEXT,
+    device=TEXT,
+    parameters=FREE,
+    extra=FREE,
+)
+CTRF_SUMMARY = shape(
+    dict.fromkeys(("tests", *CTRF_STATUSES, "start", "stop"), WHOLE),
+    suites=WHOLE,
+    flaky=WHOLE,
+    duration=WHOLE,
+    extra=FREE,
+)
+CTRF_ENVIRONMENT = shape(
+    {},
+    **dict.fromkeys(("reportName", "appName", "appVersion", "testEnvironment"), TEXT),
+    **dict.fromkeys(("osPlatform", "osRelease", "osVersion"), TEXT),
+    healthy={"type": "boolean"},
+    extra=FREE,
+)
+CTRF = shape(
+    {
+        "reportFormat": {"const": "CTRF"},
+        "specVersion": {"type": "string", "pattern": r"^[0-9]+\.[0-9]+\.[0-9]+$"},
+        "results": shape(
+            {
+                "tool": shape({"name": NAMED}, version=TEXT, extra=FREE),
+                "summary": CTRF_SUMMARY,
+                "tests": {"type": "array", "items": CTRF_TEST},
+            },
+            environment=CTRF_ENVIRONMENT,
+            extra=FREE,
+        ),
+    },
+    reportId=TEXT,
+    timestamp=TEXT,
+    generatedBy=TEXT,
+    extra=FREE,
+)
+
+
+@pytest.mark.parametrize("judged", [run(), hostile(), [unreachable()], []])
+def test_ctrf_is_what_its_published_schema_asks_for(judged: list[Judged]) -> None:
+    Draft202012Validator.check_schema(CTRF)
+    document = json.loads(renderer("ctrf")(judged))
+    assert [e.message for e in Draft202012Validator(CTRF).iter_errors(document)] == []
+
+
+def test_ctrf_counts_what_it_holds() -> None:
     for judged in (run(), hostile()):
         document = json.loads(renderer("ctrf")(judged))
-        assert (document["reportFormat"], document["specVersion"]) == ("CTRF", "0.0.0")
         results = document["results"]
         tests, found = results["tests"], results["summary"]
-        for status in ("passed", "failed", "skipped", "pending", "other"):
+        for status in CTRF_STATUSES:
             assert found[status] == sum(t["status"] == status for t in tests)
         assert found["tests"] == len(tests)
         assert found["start"] <= found["stop"]
-        assert all(isinstance(t["duration"], int) and t["name"] for t in tests)
     assert results["environment"]["healthy"] is False
 
 

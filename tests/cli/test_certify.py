@@ -305,6 +305,31 @@ def test_what_is_no_step_of_a_host_is_overheard(said: dict[str, Any]) -> None:
     assert Step.of({"leg": "driver", "outcome": None}) == Step("driver", None, None, 0.0)
 
 
+def test_a_certificate_that_could_not_be_kept_is_no_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from click.testing import CliRunner
+
+    from cudactl.cli.certify import certify as group
+    from cudactl.contracts.errors import UnreachableError
+    from cudactl.reach.targets import Target
+    from cudactl.workflow import certify as workflow
+    from cudactl.workflow import choosing, provision
+    from tests.certify.test_signing import certificate as made
+
+    target = Target(name="n1", connection="local")
+    result = workflow.Certified(target, made(), {}, None)
+    lost = UnreachableError("HOST-SUDO", "n1: sudo asks for a password", remedy="--ask-sudo")
+    errors: list[UnreachableError] = []
+    monkeypatch.setattr(choosing, "choose", lambda *_, **__: ([target], {}))
+    monkeypatch.setattr(workflow, "certify_targets", lambda *_, **__: [result])
+    monkeypatch.setattr(provision, "store_certificates", lambda *_: errors)
+    assert CliRunner().invoke(group, ["host", "--store", "--no-sign"]).exit_code == 0
+    errors.append(lost)
+    assert CliRunner().invoke(group, ["host", "--store", "--no-sign"]).exit_code == 4
+    assert CliRunner().invoke(group, ["host", "--no-sign"]).exit_code == 0
+
+
 # --- keys and verify ----------------------------------------------------------------------------
 
 
