@@ -9,9 +9,11 @@ from pathlib import Path
 from cudactl.contracts.errors import CudactlError, UnreachableError
 from cudactl.contracts.lock import Component, LockSource, StackLock
 from cudactl.contracts.outdated import Outdated, StaleFinding
-from cudactl.contracts.spec import MirrorSpec, StackSpec
+from cudactl.contracts.spec import ArchiveSpec, MirrorSpec, StackSpec
 from cudactl.stack.facts.catalogue import Catalogue, load_catalogue
 from cudactl.stack.index.apt import AptIndex, IndexSource, fetch_index
+from cudactl.stack.index.archive import locked_source
+from cudactl.stack.index.suites import SuiteIndex, fetch_suites
 from cudactl.stack.lock.file import read_lock
 from cudactl.stack.lock.locking import DEBIAN_ARCH, lock_stack
 from cudactl.stack.lock.outdated import judge_by_catalogue, worst_first
@@ -66,7 +68,7 @@ def _ask(lock: StackLock, catalogue: Catalogue, keys: Path) -> list[StaleFinding
         if source.kind == "apt":
             index = _index(lock, source, catalogue, keys)
             findings += judge_apt(lock, source, index)
-            newest |= newer_in_apt(lock, index)
+            newest |= newer_in_apt(lock, source, index)
         else:
             listing = wheel_listing(source, lock)
             findings += judge_wheels(lock, source, listing)
@@ -77,10 +79,15 @@ def _ask(lock: StackLock, catalogue: Catalogue, keys: Path) -> list[StaleFinding
     return [*findings, *judge_newer(lock, again, newest)]
 
 
-def _index(lock: StackLock, source: LockSource, catalogue: Catalogue, keys: Path) -> AptIndex:
+def _index(
+    lock: StackLock, source: LockSource, catalogue: Catalogue, keys: Path
+) -> AptIndex | SuiteIndex:
     """Fetch a source's index; who must have signed it is what the lock says."""
     distribution = catalogue.distribution(lock.target.os)
     try:
+        if source.distribution:
+            place = locked_source(source, DEBIAN_ARCH[lock.target.arch])
+            return fetch_suites(source.url, [place], cache_folder())
         return fetch_index(
             IndexSource(
                 url=source.url,
@@ -128,12 +135,15 @@ def _again(
 
 
 def _same_sources(lock: StackLock, catalogue: Catalogue, keys: Path) -> StackSpec:
-    """Return the lock's wish with its own sources as the mirror; paths in it are absolute.
+    """Return the lock's wish with its own sources as mirror and archive; paths are absolute.
 
-    A lock knows its key, and not where the spec lay that named the key's file.
+    A lock knows its keys, and not where the spec lay that named the keys' files.
     """
+    again = lock.spec.model_copy(update=_same_archive(lock, keys))
     for source in lock.sources:
-        if source.kind != lock.target.packages or (source.vendor and lock.spec.mirror is None):
+        if source.kind != lock.target.packages or source.distribution:
+            continue
+        if source.vendor and lock.spec.mirror is None:
             continue
         url = source.url
         if source.kind == "apt":
@@ -141,8 +151,19 @@ def _same_sources(lock: StackLock, catalogue: Catalogue, keys: Path) -> StackSpe
             url = url.removesuffix(f"{repository}/{lock.target.arch}/")
         key = _key(source, keys)
         mirror = MirrorSpec(url=url, key=str(key) if key is not None else None)
-        return lock.spec.model_copy(update={"mirror": mirror})
-    return lock.spec
+        return again.model_copy(update={"mirror": mirror})
+    return again
+
+
+def _same_archive(lock: StackLock, keys: Path) -> dict[str, ArchiveSpec]:
+    """Return the archive that a lock's driver came from, as a spec says it; empty: from none."""
+    sources = [source for source in lock.sources if source.distribution]
+    if not sources:
+        return {}
+    path = keys / "archive.asc"
+    path.write_text("".join(source.signing_key or "" for source in sources))
+    archive = ArchiveSpec(url=sources[0].url, security=sources[-1].url, key=str(path))
+    return {"archive": archive}
 
 
 def _key(source: LockSource, keys: Path) -> Path | None:

@@ -71,7 +71,8 @@ def readme(
         parts.append(f"    mirror: {{url: '{url}simple/'}}        # with packages: wheels")
     parts += [
         "With one lock in the bundle the result has the hash of that lock. With several, a version "
-        "that the spec leaves open becomes the newest that is here.",
+        "that the spec leaves open becomes the newest that is here."
+        + (_ARCHIVE if _from_archive(locks) else ""),
         "## Check it",
         f"Signed by {fingerprint}; the public key is `bundle-key.asc`. Compare the fingerprint "
         "with what the maker of the bundle tells you, then:",
@@ -85,6 +86,17 @@ def readme(
         "its .dist-info folder, as far as its maker put it there.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+_ARCHIVE = (
+    " Drivers of a distribution's archive (driver.source: distro) are in here for hosts; locking "
+    "them anew asks an archive in suites, which a bundle is not."
+)
+
+
+def _from_archive(locks: Sequence[tuple[str, StackLock]]) -> bool:
+    drivers = [lock.spec.driver for _, lock in locks if lock.of("driver")]
+    return any(driver is not None and driver.source == "distro" for driver in drivers)
 
 
 def _row(name: str, lock: StackLock) -> str:

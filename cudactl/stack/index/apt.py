@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +84,11 @@ class AptIndex:
     def title(self) -> str:
         """The index, for people."""
         return self.source.title
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of its packages."""
+        return self.paragraphs.keys()
 
     def __contains__(self, name: str) -> bool:
         return name in self.paragraphs

@@ -7,7 +7,7 @@ and each becomes a package when somebody asks for that name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, total_ordering
 from typing import Protocol
@@ -175,6 +175,10 @@ class PackageIndex(Protocol):
     @property
     def title(self) -> str:
         """The index, for people."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of its packages."""
 
     def __contains__(self, name: str) -> bool:
         """Return True when it has a package of that name."""

@@ -11,7 +11,7 @@ import hashlib
 import lzma
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +20,7 @@ from pathlib import Path
 from cudactl.contracts.base import canonical_hash
 from cudactl.stack.index.fetching import IndexRefused, fetch, keep, without_password
 from cudactl.stack.index.openpgp import PublicKey
-from cudactl.stack.index.packages import Package, package_of
+from cudactl.stack.index.packages import Package, Relation, package_of
 from cudactl.stack.index.release import (
     Release,
     fetch_inrelease,
@@ -101,8 +101,13 @@ class SuiteIndex:
     _read: dict[str, list[Package]] = field(default_factory=dict, repr=False, compare=False)
     _from: dict[Package, SuiteFile] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def names(self) -> Collection[str]:
+        """Names of its packages, whatever architecture they are for."""
+        return self._places.keys()
+
     @cached_property
-    def names(self) -> dict[str, list[tuple[int, int]]]:
+    def _places(self) -> dict[str, list[tuple[int, int]]]:
         """Package → which file, and where in it its paragraph's name stands."""
         found: dict[str, list[tuple[int, int]]] = {}
         for number, file in enumerate(self.files):
@@ -129,13 +134,13 @@ class SuiteIndex:
         return max((file.day for file in self.files), default="")
 
     def __contains__(self, name: str) -> bool:
-        return name in self.names
+        return name in self._places
 
     def versions(self, name: str) -> list[Package]:
         """Return the versions of a package for the target, newest first, each once."""
         if name not in self._read:
             packages: dict[Package, None] = {}
-            for number, at in self.names.get(name, ()):
+            for number, at in self._places.get(name, ()):
                 package = self._package(number, at)
                 if package.name == name and package.arch in (self.arch, "all"):
                     packages.setdefault(package)
@@ -152,6 +157,10 @@ class SuiteIndex:
             for package in self.versions(one)
             if name in package.provided_names
         ]
+
+    def elsewhere(self, relation: Relation) -> bool:
+        """Return False: every package of the archive is here."""
+        return False
 
     def at_version(self, upstream: str) -> list[str]:
         """Return the names of the packages that have an upstream version, sorted."""

@@ -9,7 +9,7 @@ suites hold is a value of its own, so a branch is judged by the packages that ex
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from cudactl.stack.facts.catalogue import Catalogue
@@ -41,6 +41,11 @@ class DriverPackages:
 
     def __init__(self, index: SuiteIndex) -> None:
         self.index, self.title = index, index.title
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the archive's packages, others among them."""
+        return self.index.names
 
     def __contains__(self, name: str) -> bool:
         return bool(self.versions(name))

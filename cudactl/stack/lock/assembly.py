@@ -55,31 +55,25 @@ def vendor_part(index: AptIndex, closure: Closure) -> LockedPart:
 
 
 def archive_part(index: SuiteIndex, closure: Closure) -> LockedPart:
-    """Return what the distribution's archive contributes; addresses without a package are none."""
-
-    def source_of(package: Package) -> str:
-        return index.file_of(package).source.name
-
-    used = {source_of(one.package) for one in closure.chosen}
+    """Return what the distribution's archive contributes; every address that was looked at."""
     sources = []
     for place in index.sources():
         keys = index.keys_of(place)
-        if place.name in used:
-            sources.append(
-                LockSource(
-                    name=place.name,
-                    kind="apt",
-                    url=without_password(place.url),
-                    vendor=place.vendor,
-                    fingerprint=keys[0].fingerprint,
-                    signing_key="".join(key.armoured for key in keys),
-                    index_sha256=index.sha256_of(place),
-                    distribution=True,
-                    suites=list(place.suites),
-                    components=list(place.components),
-                )
+        sources.append(
+            LockSource(
+                name=place.name,
+                kind="apt",
+                url=without_password(place.url),
+                vendor=place.vendor,
+                fingerprint=keys[0].fingerprint,
+                signing_key="".join(key.armoured for key in keys),
+                index_sha256=index.sha256_of(place),
+                distribution=True,
+                suites=list(place.suites),
+                components=list(place.components),
             )
-    return LockedPart(closure, tuple(sources), source_of)
+        )
+    return LockedPart(closure, tuple(sources), lambda p: index.file_of(p).source.name)
 
 
 def assemble(

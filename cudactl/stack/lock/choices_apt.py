@@ -50,12 +50,12 @@ class AptChoices:
     wishes: list[AptWish] = field(default_factory=list)
     exact: dict[str, Pin] = field(default_factory=dict)
     resolved: dict[Component, str] = field(default_factory=dict)
-    released: str | None = None
+    released: list[str] = field(default_factory=list)
 
     @property
     def pins(self) -> Pins:
         """The pins, for the closure."""
-        return Pins(self.exact, self.released)
+        return Pins(self.exact, tuple(self.released))
 
     def wish(self, component: Component, names: Iterable[str], why: str) -> None:
         """Ask for packages by name."""
@@ -80,7 +80,8 @@ def choose_libraries(
     """Ask for everything of a solved stack but its driver, and pin it."""
     cuda = solution.get("cuda")
     if cuda is not None:
-        _toolkit(choices, spec, cuda, catalogue)
+        _toolkit(choices, f"cuda {spec.cuda}", cuda, catalogue)
+        choices.resolved["cuda"] = cuda.version
         for dim, ask in (("cudnn", _cudnn), ("tensorrt", _tensorrt), ("nccl", _nccl)):
             if dim in solution:
                 ask(choices, spec, solution[dim], cuda.row)
@@ -90,15 +91,20 @@ def choose_libraries(
         _dcgm(choices, spec, solution, catalogue)
 
 
-def _toolkit(choices: AptChoices, spec: StackSpec, cuda: Choice, catalogue: Catalogue) -> None:
+def choose_beside(choices: AptChoices, wish: str, solution: Solution, catalogue: Catalogue) -> None:
+    """Ask for a toolkit beside the active one."""
+    _toolkit(choices, f"cuda_also {wish}", solution["cuda"], catalogue)
+
+
+def _toolkit(choices: AptChoices, asked: str, cuda: Choice, catalogue: Catalogue) -> None:
     """Ask for a toolkit release, and pin its parts to what it was released with."""
     toolkit: Toolkit = cuda.row
     name, dashed = toolkit_package(cuda), toolkit.minor.replace(".", "-")
     versions = choices.index.versions(name)
     version = next(p.version for p in versions if upstream(p.version) == toolkit.version)
     released = f"what CUDA {toolkit.version} was released with"
-    choices.released = toolkit.version
-    choices.exact[name] = Pin(version, f"CUDA {spec.cuda} means {toolkit.version} here")
+    choices.released.append(toolkit.version)
+    choices.exact[name] = Pin(version, f"{asked} means {toolkit.version} here")
     for part in catalogue.components_of(toolkit.version):
         if not part.apt:
             continue
@@ -107,8 +113,7 @@ def _toolkit(choices: AptChoices, spec: StackSpec, cuda: Choice, catalogue: Cata
             # Named by pattern and not by the catalogue, so pinned only where the index agrees.
             if any(p.version == part.apt_version for p in choices.index.versions(other)):
                 choices.exact[other] = Pin(part.apt_version, released)
-    choices.wish("cuda", [name], f"the spec asks for cuda {spec.cuda}")
-    choices.resolved["cuda"] = toolkit.version
+    choices.wish("cuda", [name], f"the spec asks for {asked}")
 
 
 def _companions(package: str, dashed: str) -> list[str]:

@@ -46,16 +46,22 @@ class Pins:
 
     exact: Mapping[str, Pin]
     """Package → its version."""
-    released: str | None = None
-    """CUDA release whose packages are wanted, where their versions are not pinned."""
+    released: tuple[str, ...] = ()
+    """CUDA releases whose packages are wanted, where their versions are not pinned."""
+
+    def release(self, name: str) -> str | None:
+        """Return the wanted CUDA release that a package is part of: the versions that its
+        metapackages ask for at least are the ones it was released with, and later ones are of later
+        releases."""
+        for version in self.released:
+            minor = "-".join(version.split(".")[:2])
+            if re.search(rf"-{minor}(-|$)", name):
+                return version
+        return None
 
     def oldest(self, name: str) -> bool:
-        """Return True for a part of the wanted CUDA release: the versions that its metapackages
-        ask for at least are the ones it was released with, and later ones are of later releases."""
-        if self.released is None:
-            return False
-        minor = "-".join(self.released.split(".")[:2])
-        return re.search(rf"-{minor}(-|$)", name) is not None
+        """Return True for a part of a wanted CUDA release."""
+        return self.release(name) is not None
 
 
 @dataclass(frozen=True)
@@ -336,6 +342,7 @@ def _reason(index: PackageIndex, package: Package, pins: Pins, walk: _Walk) -> s
     if len(index.versions(package.name)) == 1:
         return "the only version in the index"
     needs = walk.asked.get(package.name, set())
-    if pins.oldest(package.name) and any(relation.operator for relation in needs):
-        return f"what the packages of CUDA {pins.released} ask for at least"
+    release = pins.release(package.name)
+    if release is not None and any(relation.operator for relation in needs):
+        return f"what the packages of CUDA {release} ask for at least"
     return "the newest in the index" + (" that satisfies all that needs it" if needs else "")

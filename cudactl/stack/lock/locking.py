@@ -21,7 +21,7 @@ from cudactl.stack.index.fetching import default_cache
 from cudactl.stack.index.suites import SuiteIndex, fetch_suites
 from cudactl.stack.lock.assembly import SOURCE, LockedPart, archive_part, assemble, vendor_part
 from cudactl.stack.lock.availability import FROM_INDEX, index_dimensions
-from cudactl.stack.lock.choices_apt import AptChoices, choose_libraries
+from cudactl.stack.lock.choices_apt import AptChoices, choose_beside, choose_libraries
 from cudactl.stack.lock.choices_archive import close_archive_driver
 from cudactl.stack.lock.choices_driver import choose_driver
 from cudactl.stack.lock.closure import close
@@ -30,7 +30,7 @@ from cudactl.stack.solver.constraints import ALLOWABLE
 from cudactl.stack.solver.instance import Instance
 from cudactl.stack.solver.solving import Question
 from cudactl.stack.solver.wishes import brings_driver, wishes_of
-from cudactl.stack.spec.check import answer, catalogue_question, flags
+from cudactl.stack.spec.check import all_flags, answer_all, catalogue_question
 
 __all__ = ["SOURCE", "apt_source", "lock_apt", "lock_stack"]
 
@@ -67,7 +67,7 @@ def lock_stack(
     _supported(spec)
     catalogue = load_catalogue()
     question = catalogue_question(spec, catalogue, allowed, alone=True)
-    findings, solution = answer(question)
+    findings, solution, beside = answer_all(question)
     unheard = ARCHIVE_KNOWS_MORE if from_archive(spec) else INDEX_KNOWS_MORE
     if solution is None and (
         spec.packages == "wheels" or any(f.code not in unheard for f in findings)
@@ -77,7 +77,7 @@ def lock_stack(
         from cudactl.stack.lock.choices_wheels import lock_wheels
 
         assert solution is not None
-        said = flags(question, solution, allowed)
+        said = all_flags(question, solution, beside, allowed)
         lock = lock_wheels(
             spec, solution, catalogue, _used(said, allowed), cache or default_cache()
         )
@@ -208,10 +208,10 @@ def lock_apt(
         tuple(allowance.code for allowance in allowed),
         " and ".join(titles),
     )
-    findings, solution = answer(question)
+    findings, solution, beside = answer_all(question)
     if solution is None:
         raise StackRefused.because(findings)
-    said = flags(question, solution, allowed)
+    said = all_flags(question, solution, beside, allowed)
     gpus = [gpu for name in spec.gpus for gpu in find_gpus(catalogue, name)]
     parts: list[LockedPart] = []
     flavour: Flavour | None = None
@@ -219,6 +219,8 @@ def lock_apt(
     if index is not None:
         choices = AptChoices(index)
         choose_libraries(choices, spec, solution, catalogue)
+        for one in beside:
+            choose_beside(choices, one.wish, one.solution, catalogue)
         if archive is None:
             flavour = choose_driver(choices, spec, solution, distribution, gpus)
         parts.append(vendor_part(index, close(index, choices.wishes, choices.pins)))

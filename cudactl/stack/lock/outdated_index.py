@@ -13,9 +13,8 @@ from typing import Any
 
 from cudactl.contracts.lock import Component, LockedPackage, LockSource, StackLock
 from cudactl.contracts.outdated import StaleFinding
-from cudactl.stack.index.apt import AptIndex
 from cudactl.stack.index.fetching import session, unreachable, why_not
-from cudactl.stack.index.packages import upstream
+from cudactl.stack.index.packages import PackageIndex, upstream
 from cudactl.stack.index.wheel_source import with_password
 from cudactl.stack.versions import admits, numbers
 
@@ -27,6 +26,8 @@ _TELLERS: dict[Component, str] = {
     "cuda": r"cuda-toolkit-\d+-\d+",
     "driver": r"libnvidia-compute(-\d+)?|nvidia-driver-cuda",
 }
+_ARCHIVE_DRIVER = r"libnvidia-compute-\d+-server|libcuda1|libnvidia-tesla-\d+-cuda1"
+"""The same for the driver in a distribution's archive."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ListedWheel:
     yanked: bool
 
 
-def judge_apt(lock: StackLock, source: LockSource, index: AptIndex) -> list[StaleFinding]:
+def judge_apt(lock: StackLock, source: LockSource, index: PackageIndex) -> list[StaleFinding]:
     """Return what an apt index says about the packages that were locked from it."""
     found: list[StaleFinding] = []
     for package in lock.packages:
@@ -48,16 +49,20 @@ def judge_apt(lock: StackLock, source: LockSource, index: AptIndex) -> list[Stal
         there = [p for p in index.versions(package.name) if p.version == package.version]
         if not there:
             newest = next(iter(index.versions(package.name)), None)
-            found.append(_expired(package, newest.version if newest else None, index.source.title))
+            found.append(_expired(package, newest.version if newest else None, index.title))
         elif all(p.sha256 != package.sha256 for p in there):
-            found.append(_changed(package, there[0].sha256, index.source.title))
+            found.append(_changed(package, there[0].sha256, index.title))
     return found
 
 
-def newer_in_apt(lock: StackLock, index: AptIndex) -> dict[Component, str]:
-    """Return component → the newest version in the index, where it is newer than the lock's."""
+def newer_in_apt(lock: StackLock, source: LockSource, index: PackageIndex) -> dict[Component, str]:
+    """Return component → the newest version in a source's index, where newer than the lock's.
+
+    NVIDIA's repository and a distribution's archive both have drivers; each is asked only about
+    what was locked from its kind.
+    """
     newest: dict[Component, str] = {}
-    for component, names in _told_by(lock, index).items():
+    for component, names in _told_by(lock, source, index).items():
         versions = [upstream(p.version) for name in names for p in index.versions(name)[:1]]
         best = max(versions, key=numbers, default="")
         if numbers(best) > numbers(lock.resolved.get(component, "")):
@@ -65,19 +70,25 @@ def newer_in_apt(lock: StackLock, index: AptIndex) -> dict[Component, str]:
     return newest
 
 
-def _told_by(lock: StackLock, index: AptIndex) -> dict[Component, list[str]]:
+def _told_by(
+    lock: StackLock, source: LockSource, index: PackageIndex
+) -> dict[Component, list[str]]:
     """Return component → names in the index whose version is that of the component."""
     found: dict[Component, list[str]] = {}
+    archives = {one.name for one in lock.sources if one.distribution}
     for component, version in lock.resolved.items():
-        if not numbers(version):
+        packages = lock.of(component)
+        if not numbers(version) or not packages:
             continue
-        pattern = _TELLERS.get(component)
+        if (packages[0].source in archives) != source.distribution:
+            continue
+        pattern = _ARCHIVE_DRIVER if source.distribution else _TELLERS.get(component)
         if pattern is not None:
-            found[component] = [name for name in index.paragraphs if re.fullmatch(pattern, name)]
+            found[component] = [name for name in index.names if re.fullmatch(pattern, name)]
         else:
             found[component] = [
                 package.name
-                for package in lock.of(component)
+                for package in packages
                 if package.top_level and upstream(package.version) == version
             ]
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from cudactl.contracts.lock import Allowance
@@ -22,6 +23,7 @@ from cudactl.stack.solver.explaining import conflicts, speak, unanswered
 from cudactl.stack.solver.instance import Instance
 from cudactl.stack.solver.solving import Question, Solution, prepare, solve
 from cudactl.stack.solver.wishes import NEED_CUDA, wishes_of
+from cudactl.stack.spec import side_by_side
 from cudactl.stack.spec.mirror_address import mirror_findings
 from cudactl.stack.versions import admits
 
@@ -73,11 +75,11 @@ def catalogue_question(
 
 def judge(question: Question, allowed: Sequence[Allowance] = ()) -> SpecVerdict:
     """Return the verdict on a question, whatever values it is asked over."""
-    findings, solution = answer(question)
+    findings, solution, beside = answer_all(question)
     findings = [_overridden(finding, allowed) for finding in findings]
     if solution is None:
         return SpecVerdict(verdict="refused", findings=findings)
-    findings += flags(question, solution, allowed)
+    findings += all_flags(question, solution, beside, allowed)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     flagged = any(finding.severity == "flagged" for finding in findings)
     flavour = solution.get("flavour")
@@ -89,6 +91,57 @@ def judge(question: Question, allowed: Sequence[Allowance] = ()) -> SpecVerdict:
             "driver_flavour": flavour.version if flavour else None,
         }
     )
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A toolkit beside the active one, as it was judged."""
+
+    wish: str
+    """As written in `cuda_also`."""
+    question: Question
+    solution: Solution
+
+
+def answer_all(question: Question) -> tuple[list[SpecFinding], Solution | None, list[Beside]]:
+    """Return the solution and those of the toolkits beside it, or what stands in their way."""
+    spec = question.spec
+    wrong = side_by_side.malformed(spec)
+    if wrong is not None:
+        return [wrong], None, []
+    main = question
+    newest = side_by_side.newest_beside(spec)
+    if newest is not None:
+        findings, found = answer(side_by_side.asking(question, side_by_side.alone(spec, newest)))
+        if found is None:
+            return side_by_side.about(findings, newest), None, []
+        main = side_by_side.asking(question, side_by_side.with_driver(spec, found))
+    findings, solution = answer(main)
+    beside: list[Beside] = []
+    for wish in spec.cuda_also if solution is not None else ():
+        assert solution is not None
+        one = side_by_side.with_driver(side_by_side.alone(spec, wish), solution)
+        asked = side_by_side.asking(question, one)
+        said, found = answer(asked)
+        if found is None:
+            return side_by_side.about(said, wish), None, []
+        beside.append(Beside(wish, asked, found))
+    return findings, solution, beside
+
+
+def all_flags(
+    question: Question,
+    solution: Solution,
+    beside: Sequence[Beside],
+    allowed: Sequence[Allowance],
+) -> list[SpecFinding]:
+    """Return `flags`, and those that only a toolkit beside the active one has."""
+    found = flags(question, solution, allowed)
+    texts = {finding.text for finding in found}
+    for one in beside:
+        more = flags(one.question, one.solution, allowed)
+        found += side_by_side.about([f for f in more if f.text not in texts], one.wish)
+    return found
 
 
 def answer(question: Question) -> tuple[list[SpecFinding], Solution | None]:
