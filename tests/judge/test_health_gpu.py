@@ -737,3 +737,28 @@ def test_a_virtual_gpu_need_not_tell_everything(mode: int, status: str) -> None:
         value(evidence, DEVICE)["virtualization"] = mode
 
     assert said(PROCESSES, change=change).status == status
+
+
+@pytest.mark.parametrize("code", [True, "3", 3.0, None])
+def test_a_code_that_is_no_code_says_nothing(code: object) -> None:
+    def change(evidence: Document) -> None:
+        value(evidence, PROCESSES).update(count=None, codes={"count": code})
+
+    assert said(PROCESSES, change=change)[0::3] == ("ERROR", "count was not measured")
+
+
+def test_a_value_that_is_there_is_told_whatever_code_stands_beside_it() -> None:
+    def change(evidence: Document) -> None:
+        value(evidence, NVLINK)["codes"]["link_count"] = 3
+
+    assert said(NVLINK, change=change).status == "PASS"
+    # A link that is missing is refused once all of it is not told, and an error where half is.
+    assert said(PCIE, change=untold(PCIE, 3, "generation", "width")).status == "NO_REFERENCE"
+    assert said(PCIE, change=untold(PCIE, 3, "generation")).status == "ERROR"
+    assert said(PCIE, change=untold(PCIE, 999, "generation", "width")).status == "ERROR"
+
+
+@pytest.mark.parametrize("counted", [True, "5", 5.0, None])
+def test_a_counter_that_is_no_number_counts_nothing(counted: object) -> None:
+    assert said(NVLINK, nvlink_recovery_failed=counted).status == "PASS"
+    assert said(PCIE, pcie_fatal=counted).status == "PASS"
