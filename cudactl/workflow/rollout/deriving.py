@@ -65,7 +65,7 @@ def _whole(whole: dict[str, Any], record: JournalRecord) -> None:
     said = {"code": record.code, "text": record.text, "remedy": record.remedy}
     if record.event == "opened":
         # An abort is for good: a controller that opens afterwards only finishes what was begun.
-        if whole["status"] == "held":  # who resumes a held rollout has seen why
+        if whole["status"] in ("held", "finished"):  # who resumes one has seen what failed
             whole["failures"] = 0
         if whole["status"] != "aborted":
             whole.update(status="running", code=None, text="", remedy="")

@@ -8,11 +8,13 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cudactl.contracts.rollout import RolloutOptions
+from cudactl.contracts.rollout import RolloutOptions, RolloutState
 from cudactl.workflow.rollout.deciding import budgets
 from cudactl.workflow.rollout.deriving import FINAL, derive
 from tests.workflow.rollout.world import Driven, World, WorldHost
 
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Thousands of records are synced here; what a disk does with that is not the question."""
 FAULTS = st.sampled_from(["", "", "", "", "refused", "apply", "certify", "busy"])
 HOSTS = st.lists(
     st.tuples(
@@ -41,7 +43,7 @@ KILLS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(shape=HOSTS, options=OPTIONS, kills=KILLS, seed=st.integers(0, 2**16))
 def test_a_rollout_killed_anywhere_goes_on_and_breaks_no_promise(
     shape: list[tuple], options: RolloutOptions, kills: list[tuple[int, str]], seed: int
@@ -53,7 +55,7 @@ def test_a_rollout_killed_anywhere_goes_on_and_breaks_no_promise(
     world = World(hosts, options, seed)
     world.watch()
     before = dict(world.most_down)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         driven = Driven(world, Path(folder))
         for dies_at, how in kills:
             driven.controller(dies_at, how)
@@ -77,3 +79,19 @@ def test_a_rollout_killed_anywhere_goes_on_and_breaks_no_promise(
             if state.status == "waiting":
                 assert host.drained_by != world.ours, "a host that waits is not kept out of service"
             assert state.down == world.is_down(host), f"{state.name}: {state}"
+
+        # Everything mended and tried again, as often as it takes: everybody is right.
+        for host in hosts:
+            host.fault = ""
+        for dies_at, how in [*kills, *[(None, "")] * (len(hosts) + 1)]:
+            end = driven.controller(dies_at, how, retry=True, max_down="100%")
+        assert end is not None
+        assert end.status == "finished" or _only_others_hold_it_up(world, end)
+        for state in end.hosts.values():
+            if state.name not in world.foreign or options.include_drained:
+                assert world.hosts[state.name].certified == "new" or end.status == "held"
+
+
+def _only_others_hold_it_up(world: World, end: RolloutState) -> bool:
+    """A canary that somebody else drained is never certified, so nobody else is taken."""
+    return end.code == "ROLLOUT-CANARY" and bool(world.foreign)
