@@ -10,7 +10,6 @@ import email.utils
 import gzip
 import hashlib
 import lzma
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -145,11 +144,6 @@ class ArchiveApt(Apt):
             )
             for part in ("-o", option)
         ]
-
-    def removed(self) -> None:
-        """Forget everything that was fetched."""
-        shutil.rmtree(self.root / "state/lists")
-        shutil.rmtree(self.root / "cache")
 
 
 def ubuntu_branch(branch: str, version: str, series: str = "-server") -> list[Deb]:
