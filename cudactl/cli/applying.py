@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -67,8 +68,17 @@ def carry_out(
     inventories: Sequence[str],
     chosen: HostChoice,
     how: Applying,
+    output: Path | None = None,
 ) -> None:
-    """Show the plans, ask, apply and certify; ends the command with its exit code."""
+    """Show the plans, ask, apply and certify; ends the command with its exit code.
+
+    Args:
+        planned: The hosts with their plans.
+        inventories: Where the hosts came from.
+        chosen: What was typed.
+        how: What was decided.
+        output: Save the plans there, and change nothing.
+    """
     from cudactl.cli.show_plan import plans_text, summary_line
 
     quiet = how.as_json
@@ -85,6 +95,8 @@ def carry_out(
         note("Leave those hosts out, or mend them, and run again.")
         todo = []
         ready = []
+    if output is not None:
+        _save(planned, inventories, output, codes)
     applied: list[Applied] = []
     password = None
     if todo:
@@ -104,6 +116,19 @@ def carry_out(
         codes.append(code)
     if how.as_json:
         emit_json(_document(planned, applied, certificates))
+    finish(worst(codes))
+
+
+def _save(
+    planned: list[PlannedHost], inventories: Sequence[str], output: Path, codes: list[Exit]
+) -> None:
+    from cudactl.workflow.planning import save_plans
+
+    if not codes:
+        save_plans(planned, inventories, output)
+        note(f"saved to {output}; apply exactly this with: cudactl provision host --plan {output}")
+    else:
+        note(f"{output} was not written: not every host has a plan that may be applied")
     finish(worst(codes))
 
 

@@ -10,6 +10,7 @@ import click
 
 from cudactl.cli.applying import applying, applying_options, carry_out
 from cudactl.cli.host_options import HostChoice, choice, choices_of, choices_options, host_options
+from cudactl.cli.provision_back import rollback, uninstall
 from cudactl.contracts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def provision() -> None:
-    """Bring hosts to their lock."""
+    """Bring hosts to their lock, back to the one before, or rid of cudactl."""
+
+
+provision.add_command(rollback)
+provision.add_command(uninstall)
 
 
 @provision.command()

@@ -25,6 +25,7 @@ Role = Literal[
     "frameworks",
     "protection",
     "monitor",
+    "uninstall",
 ]
 Risk = Literal["none", "restart", "reboot", "drain"]
 
@@ -39,6 +40,8 @@ class Choices(Contract):
     """Accept what is in the way and not ours: replace it, keeping a copy, instead of refusing."""
     purpose: Purpose = "provision"
     """provision: to a lock; rollback: back to the last one that was certified; uninstall: away."""
+    purge: bool = False
+    """uninstall: configuration files, certificates and history go too."""
 
 
 class Change(Contract):

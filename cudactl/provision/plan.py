@@ -11,19 +11,21 @@ from collections.abc import Callable, Collection
 
 from cudactl.contracts.base import canonical_hash
 from cudactl.contracts.lock import StackLock
-from cudactl.contracts.plan import Choices, Plan, PlanStep
+from cudactl.contracts.plan import Choices, Finding, Plan, PlanStep
 from cudactl.contracts.state import HostState
 from cudactl.provision.preflight.disk import disk_findings, room
 from cudactl.provision.preflight.distribution import distribution_findings
 from cudactl.provision.preflight.driver import driver_findings
 from cudactl.provision.preflight.findings import remark
 from cudactl.provision.preflight.readiness import readiness_findings
+from cudactl.provision.preflight.rollback import rollback_findings
 from cudactl.provision.preflight.sources import source_findings
 from cudactl.provision.preflight.target import target_findings
 from cudactl.provision.steps.environment import environment_step
 from cudactl.provision.steps.packages import host_compiler_step, mend_step, packages_step
 from cudactl.provision.steps.protection import protection_step
 from cudactl.provision.steps.repository import repository_step
+from cudactl.provision.steps.uninstall import uninstall_findings, uninstall_steps
 from cudactl.provision.steps.wheel_stack import wheel_stack_step
 
 STEPS: tuple[Callable[[StackLock, HostState, Choices], PlanStep | None], ...] = (
@@ -71,6 +73,8 @@ def make_plan(
         choices: What the caller decided for this run; by default nothing special.
     """
     chosen = choices or Choices()
+    if chosen.purpose == "uninstall":
+        return _uninstall_plan(host, lock, state, chosen, no_obstacle, now)
     findings = target_findings(lock, state)
     steps: list[PlanStep] = []
     if not findings:
@@ -81,6 +85,33 @@ def make_plan(
             findings += readiness_findings(lock, state, no_obstacle, now)
             findings += distribution_findings(lock, state)
             findings += disk_findings(state, room(steps))
+            findings += rollback_findings(lock, state, chosen)
+    return _plan(host, lock, state, chosen, steps, findings)
+
+
+def _uninstall_plan(
+    host: str,
+    lock: StackLock,
+    state: HostState,
+    chosen: Choices,
+    no_obstacle: Collection[str],
+    now: float,
+) -> Plan:
+    steps = uninstall_steps(lock, state, chosen)
+    findings = uninstall_findings(lock, state, steps)
+    if steps:
+        findings += readiness_findings(lock, state, no_obstacle, now)
+    return _plan(host, lock, state, chosen, steps, findings)
+
+
+def _plan(
+    host: str,
+    lock: StackLock,
+    state: HostState,
+    chosen: Choices,
+    steps: list[PlanStep],
+    findings: list[Finding],
+) -> Plan:
     if state.os.look_alike:
         findings.append(
             remark("LOOK-ALIKE", f"{state.os.pretty}: a lab base that only carries that identity")

@@ -80,6 +80,10 @@ if verb == "begin":
     history(dict(event="begun", lock=run["lock"], run=run["run_id"], purpose=run["purpose"]))
 elif os.path.isdir(base):
     event = "removed" if run["purpose"] == "uninstall" else "installed"
+    if event == "removed":  # kept to be read, and no longer what the gate would go by
+        for name in ("certificate.json", "certificate.dsse.json"):
+            if os.path.exists(os.path.join(base, name)):
+                os.replace(os.path.join(base, name), os.path.join(base, "last-" + name))
     history(dict(event=event, lock=run["lock"], run=run["run_id"], purpose=run["purpose"]))
     if os.path.exists(journal):
         os.unlink(journal)

@@ -33,6 +33,22 @@ def choose(
     return targets, locks_for(targets, lock, inventories, current=current)
 
 
+def choose_targets(
+    names: Sequence[str],
+    inventories: Sequence[str],
+    limit: str | None,
+    *,
+    max_hosts: int | None = None,
+    ssh_args: Sequence[str] = (),
+) -> list[Target]:
+    """Return targets alone, for commands that find the locks on the hosts.
+
+    Raises:
+        UsageError: TARGET-…, INVENTORY-… or TOO-MANY-HOSTS.
+    """
+    return _few_enough(resolve_targets(names, inventories, limit, ssh_args=ssh_args), max_hosts)
+
+
 def choose_planned(
     saved: SavedPlan,
     names: Sequence[str],

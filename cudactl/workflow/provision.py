@@ -17,6 +17,7 @@ from typing import Any
 from cudactl.certify.certificate import exit_of
 from cudactl.contracts.certificate import Certificate
 from cudactl.contracts.errors import CudactlError, Exit
+from cudactl.contracts.plan import PlanStep
 from cudactl.contracts.state import HostLock
 from cudactl.provision import claim as claims
 from cudactl.provision.records import WRITING
@@ -187,7 +188,8 @@ def _failure(host: str, outcome: Outcome) -> CudactlError:
 
 
 def _fetch_wheels(todo: Sequence[PlannedHost], say: Callable[[str], None]) -> Path | None:
-    locks = {p.lock.hash: p.lock for p in todo if p.lock.target.packages == "wheels"}
+    unpacking = [p for p in todo if any(s.role == "wheel_stack" for s in _steps(p))]
+    locks = {p.lock.hash: p.lock for p in unpacking if p.lock.target.packages == "wheels"}
     if not locks:
         return None
     cache = wheel_cache()
@@ -196,6 +198,10 @@ def _fetch_wheels(todo: Sequence[PlannedHost], say: Callable[[str], None]) -> Pa
         say(f"fetching and verifying {len(lock.packages)} wheels ({total / 1e6:.0f} MB)")
         fetch_wheels(lock, cache, lambda text: say(text))
     return cache
+
+
+def _steps(planned: PlannedHost) -> list[PlanStep]:
+    return planned.plan.steps if planned.plan is not None else []
 
 
 def _connection(target: Target) -> dict[str, Any]:

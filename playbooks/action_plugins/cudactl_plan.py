@@ -88,7 +88,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Write down on the host what is going to be done, before the first change."""
         file = ""
         if lock.short_hash not in state.records.locks:
-            file = self._connection._shell.join_path(self._make_tmp_path(), "stack.lock")
+            # The probe's folder, which Ansible removes: a second one would stay behind.
+            folder = self._connection._shell.tmpdir or self._make_tmp_path()
+            file = self._connection._shell.join_path(folder, "stack.lock")
             with tempfile.NamedTemporaryFile(suffix=".lock") as local:
                 local.write(render_lock(lock))
                 local.flush()

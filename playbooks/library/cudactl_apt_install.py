@@ -25,10 +25,14 @@ options:
     description: Folder of kept packages.
     type: path
   remove:
-    description: Packages that go, their configuration files with them.
+    description: Packages that go.
     type: list
     elements: str
     default: []
+  purge:
+    description: Whether the configuration files of what goes, go too.
+    type: bool
+    default: false
   mend:
     description: Finish what dpkg was stopped in; kept files of what it was stopped in.
     type: list
@@ -127,6 +131,15 @@ class Apt:
             **{m.group(1): (m.group(2), None) for m in map(REMOVE.match, lines) if m},
         }
 
+    def held(self):
+        """Return the packages on hold."""
+        return self._module.run_command(["apt-mark", "showhold"])[1].split()
+
+    def hold(self, names):
+        """Put packages on hold."""
+        if names:
+            self._module.run_command(["apt-mark", "hold", *names], check_rc=True)
+
     def wait(self):
         """Wait until nobody works with dpkg; an earlier run's apt may still be at it."""
         with open(LOCK, "a") as stream:
@@ -221,6 +234,7 @@ def main():
             "kept": {"type": "list", "elements": "dict", "default": []},
             "folder": {"type": "path"},
             "remove": {"type": "list", "elements": "str", "default": []},
+            "purge": {"type": "bool", "default": False},
             "mend": {"type": "list", "elements": "path"},
             "lock_timeout": {"type": "int", "default": 600},
         },
@@ -241,13 +255,17 @@ def main():
         wanted = [kept.get(entry, entry) for entry in module.params["install"]]
         remove = module.params["remove"]
         wanted += [name + "-" for name in remove]
+        wanted += ["--purge"] if module.params["purge"] else []
         changes = {}
         if wanted:
             changes = apt.would(["install", *wanted], remove)
             note(changes)
+            held = apt.held()
             code, out, err = apt.run("--fix-broken", "install", *wanted) if changes else (0, "", "")
             if code != 0:
                 module.fail_json(msg="APT-INSTALL: %s" % told(out, err))
+            # apt lets go of what it changes; what was held before is held again.
+            apt.hold([name for name in held if changes.get(name, ("", None))[1] is not None])
         shutil.rmtree(INCOMING, ignore_errors=True)
     except OSError as error:
         module.fail_json(msg="APT-INSTALL: %s" % error)
