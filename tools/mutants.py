@@ -4,6 +4,7 @@
 tools/mutants.py                       every mutant (an hour or so); lists the survivors
 tools/mutants.py --sample 300          as many, drawn at random (--seed)
 tools/mutants.py --only checks/cudnn   of one module
+tools/mutants.py --doctor              of doctor's rules, by doctor's tests
 
 Kept here and not left to mutmut, since that leaves decorated functions alone and every check is
 one. A mutant is a module of the judge with one change, loaded in a process of its own: first it
@@ -25,9 +26,10 @@ import random
 import re
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
@@ -36,6 +38,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mutations import changes
+
 ROOT = Path(__file__).resolve().parent.parent
 JUDGE = ROOT / "cudactl" / "judge"
 TESTS = ROOT / "tests" / "judge"
@@ -43,29 +47,11 @@ LIMIT_S = 60
 AGREED = 0.9
 KILLED, SURVIVED, BROKEN = 1, 0, 2
 UNCHANGED = -1
-
-COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-}
-CALCULATED: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Mult,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.LShift: ast.RShift,
-}
+LEFT_OUT = (
+    *("junk_anywhere", "whatever_is_missing", "hostile_examinations"),
+    *("test_the_fault_turns", "the_first_thing_said", "fit_to_be_read"),
+    "each_answer_of_the_driver",
+)
 
 
 @dataclass(frozen=True)
@@ -81,89 +67,6 @@ class Mutant:
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(ROOT)}:{self.line}: {self.text}"
-
-
-# --- changes ------------------------------------------------------------------------------------
-
-
-def changes(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Apply each change to the tree in turn, yield (line, what it is), and take it back."""
-    docstrings = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    hints = {id(n) for hint in _annotations(tree) for n in ast.walk(hint)}
-    for node in [n for n in ast.walk(tree) if id(n) not in hints and id(n) not in docstrings]:
-        for field, new, text in _replacements(node):
-            old = getattr(node, field)
-            setattr(node, field, new)
-            yield getattr(node, "lineno", 0), text
-            setattr(node, field, old)
-        yield from _removals(node)
-
-
-def _replacements(node: ast.AST) -> Iterator[tuple[str, Any, str]]:
-    if isinstance(node, ast.Compare):
-        for at, operator in enumerate(node.ops):
-            new = COMPARED[type(operator)]
-            swapped = [*node.ops[:at], new(), *node.ops[at + 1 :]]
-            yield "ops", swapped, f"{type(operator).__name__} → {new.__name__}"
-    elif isinstance(node, ast.BoolOp):
-        other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-        yield "op", other, f"{type(node.op).__name__} → {type(other).__name__}"
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        yield "op", ast.Not(), "not removed"  # replaced in _removals' way, see below
-    elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in CALCULATED:
-        new_op = CALCULATED[type(node.op)]
-        yield "op", new_op(), f"{type(node.op).__name__} → {new_op.__name__}"
-    elif isinstance(node, ast.If | ast.While | ast.IfExp):
-        negated = ast.copy_location(ast.UnaryOp(ast.Not(), node.test), node.test)
-        yield "test", ast.fix_missing_locations(negated), "condition negated"
-    elif isinstance(node, ast.comprehension) and node.ifs:
-        yield "ifs", [], "filter removed"
-    elif isinstance(node, ast.Constant):
-        yield from _constants(node)
-
-
-def _constants(node: ast.Constant) -> Iterator[tuple[str, Any, str]]:
-    value = node.value
-    if isinstance(value, bool):
-        yield "value", not value, f"{value} → {not value}"
-    elif isinstance(value, int | float):
-        yield "value", value + 1, f"{value} → {value + 1}"
-    elif isinstance(value, str) and value and not set(value) & set(" %,;:()"):
-        # A word that decides something; sentences are for people.
-        yield "value", value + "XX", f"{value!r} → {value + 'XX'!r}"
-
-
-def _removals(node: ast.AST) -> Iterator[tuple[int, str]]:
-    for field in ("body", "orelse", "finalbody"):
-        body = getattr(node, field, None)
-        if not isinstance(body, list):
-            continue
-        for at, statement in enumerate(body):
-            if isinstance(statement, ast.Continue):
-                new: ast.stmt = ast.Break()
-            elif isinstance(statement, ast.Raise | ast.AugAssign) or (
-                isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
-            ):
-                new = ast.Pass()
-            else:
-                continue
-            body[at] = ast.copy_location(new, statement)
-            yield statement.lineno, f"{type(statement).__name__} → {type(new).__name__}"
-            body[at] = statement
-
-
-def _annotations(tree: ast.Module) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
-            yield node.annotation
-        elif isinstance(node, ast.FunctionDef) and node.returns is not None:
-            yield node.returns
 
 
 def mutants(path: Path) -> list[Mutant]:
@@ -217,44 +120,87 @@ class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @dataclass(frozen=True)
 class Case:
-    """Evidence, the policy that it is judged by, and what must come of it."""
+    """A fixture: what is judged or diagnosed, and what its test is told."""
 
-    evidence: dict[str, Any]
-    policy: dict[str, Any]
-    now: float
-    check: str
-    says: str
-    answers: Any
+    document: dict[str, Any]
+    red: Any
+    """The red fixture; None for a healthy one."""
+    policy: dict[str, Any] | None = None
+    """None: it is doctor's."""
+    answers: Any = None
 
 
-def cases() -> list[Case]:
-    """Return the healthy and the red fixtures, each with what its test asks of the judge.
-
-    That is what tests/judge/test_red_fixtures.py asks: every check's status, the words of the one
-    that is red, the verdict and the level.
-    """
-    from tests.judge.healthy import KINDS, NOW, fresh
-    from tests.judge.red import every_red
-
-    found = []
-    for kind in KINDS:
-        evidence, policy = fresh(kind)
-        found.append(Case(evidence, policy, NOW, "", "", None))
-    for red in every_red():
-        evidence, policy = fresh(red.kind)
-        red.change(evidence)
-        found.append(Case(evidence, policy, NOW, red.check, red.says, None))
+def cases(*, doctor: bool) -> list[Case]:
+    """Return the healthy and the red fixtures, each with what its test asks of the judge."""
+    found = _examinations() if doctor else _evidence()
     return [replace(case, answers=answers(case)) for case in found]
 
 
-def answers(case: Case) -> Any:  # noqa: ANN401 - compared, and nothing else
-    """Return what a fixture's test looks at."""
-    from cudactl.judge import judge
+def _evidence() -> list[Case]:
+    from tests.judge.healthy import KINDS, fresh
+    from tests.judge.red import every_red
 
-    made = judge(case.evidence, case.policy, "h1", case.now)
+    found = [Case(evidence, None, policy) for evidence, policy in map(fresh, KINDS)]
+    for red in every_red():
+        evidence, policy = fresh(red.kind)
+        red.change(evidence)
+        found.append(Case(evidence, red, policy))
+    return found
+
+
+def _examinations() -> list[Case]:
+    from tests.judge.doctor.machines import examine, healthy
+    from tests.judge.doctor.reds import RED
+
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        found.append(Case(examine(healthy(), Path(folder) / "healthy"), None))
+        for number, red in enumerate(RED):
+            tree = red.base()
+            red.change(tree)
+            document = examine(tree, Path(folder) / str(number))
+            red.then(document)
+            found.append(Case(document, red))
+    return found
+
+
+def answers(case: Case) -> Any:  # noqa: ANN401 - compared, and nothing else
+    """Return what a fixture's test looks at, in test_red_fixtures.py and doctor/test_doctor.py."""
+    if case.policy is None:
+        return _diagnosed(case)
+    from cudactl.judge import judge
+    from tests.judge.healthy import NOW
+
+    made = judge(case.document, case.policy, "h1", NOW)
     statuses = {(v["check"], v["gpu"]): v["status"] for v in made["verdicts"]}
-    named = any(case.says in v["reason"] for v in made["verdicts"] if v["check"] == case.check)
+    reasons = [v["reason"] for v in made["verdicts"] if case.red and v["check"] == case.red.check]
+    named = any(case.red.says in reason for reason in reasons)
     return statuses, named, made["verdict"], made["level"]
+
+
+def _diagnosed(case: Case) -> Any:  # noqa: ANN401
+    from cudactl.judge.doctor import diagnose, exit_code
+
+    found = diagnose(case.document)
+    told = [one["code"] for one in found["findings"]]
+    codes = exit_code(found), exit_code(found, strict=True), found["verdict"]
+    if case.red is None or not told:
+        return told, found["unread"], codes
+    first = found["findings"][0]
+    readable = all(
+        one["seen"] and one["where"] and one["remedy"] and all(one["seen"] + one["remedy"])
+        for one in found["findings"]
+    )
+    texts = " ".join(text for one in found["findings"] for text in one["seen"] + one["remedy"])
+    return (
+        codes,
+        told[:1],
+        first["severity"],
+        case.red.says in " | ".join(first["seen"]),
+        set(told[1:]) <= set(case.red.also),
+        {one["code"] for one in first["explains"]} >= set(case.red.explains),
+        readable and not re.search(r"None|%[sd]", texts),
+    )
 
 
 def forget(*rooms: str) -> None:
@@ -278,11 +224,12 @@ def seen(mutant: Mutant, known: Sequence[Case]) -> int:
     forget("cudactl", "tests")
     sink = io.StringIO()
     with redirect_stdout(sink), redirect_stderr(sink):
-        # The red fixtures' own test asks what was asked above.
-        there = [p for p in sorted(TESTS.glob("test_*.py")) if p.name != "test_red_fixtures.py"]
+        doctor = known[0].policy is None
+        there = sorted((TESTS / "doctor" if doctor else TESTS).glob("test_*.py"))
         plugins = ["-p", "no:cacheprovider", "-p", "no:timeout"]
-        # Hundreds of random documents ask whether it crashes, not whether it is right.
-        chosen = ["-k", "not junk_anywhere and not whatever_is_missing"]
+        # What the red fixtures' own tests ask was asked above. Hundreds of random documents ask
+        # whether it crashes, not whether it is right.
+        chosen = ["-k", " and ".join(f"not {name}" for name in LEFT_OUT)]
         first = [str(path) for path in sorted(there, key=lambda p: -nearness(mutant, p))]
         code = pytest.main(["-x", "-q", *plugins, *chosen, *first])
     # 1 is a test that fails, 2 tests that cannot be imported; else pytest itself did not run.
@@ -298,7 +245,7 @@ def names(path: Path) -> frozenset[str]:
 def nearness(mutant: Mutant, test: Path) -> float:
     """Return how much of a test's file is about a mutant's module: the nearest are run first."""
     about = names(test)
-    return len(about & names(mutant.path)) / len(about)
+    return len(about & names(mutant.path)) / max(1, len(about))
 
 
 def run(mutant: Mutant, known: Sequence[Case]) -> int:
@@ -322,9 +269,9 @@ def run(mutant: Mutant, known: Sequence[Case]) -> int:
     return code if code in (SURVIVED, BROKEN) else KILLED
 
 
-def wanted(path: Path) -> bool:
-    """Return True for modules that judge; the doctor advises, and has tests of its own."""
-    return path.name != "__init__.py" and "doctor" not in path.parts
+def wanted(path: Path, *, doctor: bool) -> bool:
+    """Return True for modules that judge, or for those of doctor, which has tests of its own."""
+    return path.name != "__init__.py" and ("doctor" in path.parts) is doctor
 
 
 # --- the run ------------------------------------------------------------------------------------
@@ -336,18 +283,21 @@ def main() -> int:
     options.add_argument("--sample", type=int, help="as many mutants, drawn at random")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--only", default="", help="part of a module's path")
+    options.add_argument(
+        "--doctor", action="store_true", help="doctor's rules in the judge's place"
+    )
     options.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     chosen = options.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    paths = [p for p in sorted(JUDGE.rglob("*.py")) if wanted(p)]
+    paths = [p for p in sorted(JUDGE.rglob("*.py")) if wanted(p, doctor=chosen.doctor)]
     found = [m for p in paths if chosen.only in str(p.relative_to(JUDGE)) for m in mutants(p)]
     if not found:
         print(f"no module of the judge is called {chosen.only!r}")
         return 2
     if chosen.sample is not None:
         found = random.Random(chosen.seed).sample(found, min(chosen.sample, len(found)))  # noqa: S311
-    known = cases()
+    known = cases(doctor=chosen.doctor)
     print(f"{len(found)} mutants, {len(known)} fixtures", flush=True)
     if run(replace(found[0], number=UNCHANGED), known) != SURVIVED:
         print("the judge as it stands fails its tests: nothing can be said of mutants")

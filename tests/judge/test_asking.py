@@ -212,7 +212,14 @@ def test_every_part_of_evidence_that_is_relied_on_is_there_or_refused(
     for step in way:
         node = node[step]
     node[last] = 5.5 if last != "taken_at" else "now"
-    assert f".{last} is missing or of the wrong type" in refused(evidence)
+    words = [str(step) for step in way if isinstance(step, str)]
+    place = ".".join(words) or "evidence"
+    if "legs" in words and len(way) > 1 and last != "leg":  # the leg, or its check, by its name
+        place = evidence["legs"][0]["leg"]
+        place = ".".join([place, "libraries"]) if "libraries" in words else place
+        if last == "values":
+            place = node["check"]
+    assert refused(evidence) == f"the evidence's {place}.{last} is missing or of the wrong type"
 
 
 @pytest.mark.parametrize(("key", "junk"), [("lock", 5), ("wheels", [])])

@@ -144,6 +144,18 @@ def test_a_waiver_is_for_its_check_its_host_its_gpu_and_its_time(
     assert waived(waiver)["status"] == status
 
 
+def test_a_warning_is_waived_as_a_failure_is() -> None:
+    evidence, policy = fresh("gpu")
+    value(evidence, "health.modes")["persistence"] = 0
+    policy["waivers"] = [
+        {"check": "health.modes", "owner": "ops", "reason": "x", "expires": NOW + 1}
+    ]
+    made = judge(evidence, policy, "h", NOW)
+    found = next(v for v in made["verdicts"] if v["check"] == "health.modes")
+    assert found["status"] == "WAIVED"
+    assert "it was WARN: " in found["reason"]
+
+
 def test_an_expired_waiver_is_told() -> None:
     assert waived({"expires": NOW - 1})["reason"].endswith("(the waiver of ops has expired)")
 

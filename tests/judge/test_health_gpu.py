@@ -505,6 +505,17 @@ def test_a_counter_that_is_not_told_does_not_hide_those_after_it() -> None:
     assert said(THROTTLE, change=change).status == "FAIL"
 
 
+def test_a_counter_that_nobody_tells_warns_of_nothing() -> None:
+    def change(evidence: Document) -> None:
+        for when in ("before", "after"):
+            for key in ("board_limit_ns", "sw_power_cap_ns"):
+                value(evidence, THROTTLE)[when][key] = None
+        for one in value(evidence, "health.gpus")["gpus"]:
+            one.update(board_limit_ns=None, sw_power_cap_ns=None)
+
+    assert said(THROTTLE, change=change)[0::3] == ("PASS", "nothing held the clocks down")
+
+
 @pytest.mark.parametrize(
     ("values", "measured", "expected"),
     [
