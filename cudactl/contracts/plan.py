@@ -25,6 +25,7 @@ Role = Literal[
     "frameworks",
     "protection",
     "monitor",
+    "reboot",
     "uninstall",
 ]
 Risk = Literal["none", "restart", "reboot", "drain"]

@@ -19,6 +19,7 @@ PLACES = (
     "/etc/modprobe.d",
     "/etc/modules-load.d",
     "/etc/systemd/system/nvidia-persistenced.service.d",
+    "/etc/systemd/system/nvidia-fabricmanager.service.d",
     "/etc/systemd/system",
     "/etc/ssh/sshd_config.d",
     "/etc/containerd/conf.d",

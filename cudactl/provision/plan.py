@@ -21,9 +21,12 @@ from cudactl.provision.preflight.readiness import readiness_findings
 from cudactl.provision.preflight.rollback import rollback_findings
 from cudactl.provision.preflight.sources import source_findings
 from cudactl.provision.preflight.target import target_findings
+from cudactl.provision.steps.driver import driver_step
 from cudactl.provision.steps.environment import environment_step
+from cudactl.provision.steps.fabric import fabric_step
 from cudactl.provision.steps.packages import host_compiler_step, mend_step, packages_step
 from cudactl.provision.steps.protection import protection_step
+from cudactl.provision.steps.reboot import reboot_step
 from cudactl.provision.steps.repository import repository_step
 from cudactl.provision.steps.uninstall import uninstall_findings, uninstall_steps
 from cudactl.provision.steps.wheel_stack import wheel_stack_step
@@ -33,11 +36,13 @@ STEPS: tuple[Callable[[StackLock, HostState, Choices], PlanStep | None], ...] = 
     mend_step,
     packages_step,
     host_compiler_step,
+    driver_step,
+    fabric_step,
     wheel_stack_step,
     environment_step,
     protection_step,
 )
-"""In the order in which they are done."""
+"""In the order in which they are done; a reload or reboot of the driver comes after them."""
 # What of a state may differ without the plan being another one.
 VOLATILE = {
     "taken_at",
@@ -79,8 +84,10 @@ def make_plan(
     steps: list[PlanStep] = []
     if not findings:
         steps = [step for step in (make(lock, state, chosen) for make in STEPS) if step is not None]
+        last = reboot_step(lock, state, chosen, steps)
+        steps += [last] if last is not None else []
         findings += source_findings(lock, state)
-        findings += driver_findings(lock, state, steps)
+        findings += driver_findings(lock, state, steps, chosen)
         if steps:
             findings += readiness_findings(lock, state, no_obstacle, now)
             findings += distribution_findings(lock, state)

@@ -1,5 +1,8 @@
 """The first task of a provisioning play: claim the host, probe it, plan again, compare.
 
+Around a reboot it is asked twice more: before, whether the next boot would have a driver, and
+after, to claim the host again, since the claim went with the boot.
+
 It uses the same probe and the same pure planning function as `cudactl plan host`, so the roles work
 from the command line, from AWX and from a hand-written play alike.
 """
@@ -26,15 +29,25 @@ from cudactl.provision import claim as claims
 from cudactl.provision import records
 from cudactl.provision.plan import make_plan
 from cudactl.provision.preflight.readiness import busy_finding
-from cudactl.provision.steps import distribution
+from cudactl.provision.steps import distribution, reboot
 from cudactl.stack.lock.file import read_lock, render_lock
+
+# Arguments: a file, and the folder of root's that it is kept in.
+KEEP = """\
+import os, shutil, sys
+os.makedirs(sys.argv[2], mode=0o700, exist_ok=True)
+shutil.copyfile(sys.argv[1], os.path.join(sys.argv[2], "state.json"))
+print("{}")
+"""
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Implements the action `cudactl_plan`."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset(("lock", "approved", "choices", "run", "release", "done"))
+    _VALID_ARGS = frozenset(
+        ("lock", "approved", "choices", "run", "release", "done", "before_reboot", "claim")
+    )
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -58,7 +71,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 if not check_mode:
                     self._release(claim, lock, choices)
                 return result
-            state = HostState.model_validate(self._probe())
+            if self._task.args.get("claim"):
+                if not check_mode:
+                    self._take(claim, None)
+                return result
+            document = self._probe()
+            state = HostState.model_validate(document)
+            if folder := self._task.args.get("before_reboot"):
+                self._before_reboot(lock, state, document, "" if check_mode else str(folder))
+                return result
             if not check_mode:
                 self._take(claim, state)
             state = self._ask_apt(lock, state)
@@ -105,8 +126,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             self._python(records.SCRIPT, said)
         self._python(claims.SCRIPT, claims.arguments("drop", claim))
 
-    def _take(self, claim: HostLock, state: HostState) -> None:
-        there = state.host_lock
+    def _before_reboot(
+        self, lock: StackLock, state: HostState, document: dict[str, Any], folder: str
+    ) -> None:
+        """Refuse a reboot into a kernel without a working driver; keep the state in `folder`."""
+        lacks = reboot.next_boot_lacks(lock, state) if not self._task.check_mode else None
+        if lacks is not None:
+            raise AnsibleActionFail(
+                f"REBOOT-NO-MODULE: {lacks}; the host was not rebooted. See that this kernel gets "
+                "the module (dkms status, mokutil --list-enrolled), then run again"
+            )
+        if not folder:
+            return
+        file = self._connection._shell.join_path(self._connection._shell.tmpdir, "state.json")
+        with tempfile.NamedTemporaryFile(suffix=".json") as local:
+            local.write(json.dumps(document, indent=1, sort_keys=True).encode())
+            local.flush()
+            self._transfer_file(local.name, file)
+        self._python(KEEP, [file, folder])
+
+    def _take(self, claim: HostLock, state: HostState | None) -> None:
+        there = state.host_lock if state is not None else None
         replace = there.run_id if there is not None and claims.is_dead(there) else ""
         answer = json.loads(self._python(claims.SCRIPT, claims.arguments("take", claim, replace)))
         other = claims.held_by_other(answer, claim.run_id)

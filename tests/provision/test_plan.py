@@ -8,6 +8,7 @@ from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Plan
 from cudactl.contracts.state import HostState
 from cudactl.provision.plan import make_plan
+from cudactl.provision.steps.driver import driver_files
 from cudactl.provision.steps.environment import environment_files
 from cudactl.provision.steps.protection import protection_files
 from cudactl.provision.steps.repository import repository_files
@@ -23,6 +24,7 @@ def plan(lock: StackLock, state: HostState, **more: object) -> Plan:
 def converged(lock: StackLock, **more: object) -> HostState:
     """The state that carrying out the plan must lead to."""
     files = [*repository_files(lock), *environment_files(lock), *protection_files(lock)]
+    files += driver_files(lock)
     return bare_state(
         packages={**{p.name: p.version for p in lock.packages}, "libc6": "2.39"},
         holds=[p.name for p in lock.packages],
@@ -38,7 +40,9 @@ def codes(p: Plan) -> set[str]:
 
 def test_a_bare_host_gets_every_step_in_order(apt_lock: StackLock, state: HostState) -> None:
     made = plan(apt_lock, state)
-    assert [s.role for s in made.steps] == ["repository", "packages", "environment", "protection"]
+    assert [s.role for s in made.steps] == [
+        *("repository", "packages", "driver", "environment", "protection"),
+    ]
     packages = made.steps[1]
     folder = f"/var/lib/cudactl/packages/{apt_lock.short_hash}"
     assert {(c.kind, c.name, c.before, c.after) for c in packages.changes} == {

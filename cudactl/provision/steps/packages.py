@@ -7,6 +7,7 @@ from cudactl.contracts.plan import Change, Choices, PlanStep
 from cudactl.contracts.state import BrokenPackage, HostState
 from cudactl.provision.steps.apt import installed_version, locked_debs
 from cudactl.provision.steps.distribution import compiler_missing, distribution_changes
+from cudactl.provision.steps.driver_facts import headers_missing, leftovers
 from cudactl.provision.steps.kept import (
     deb_file,
     keep_changes,
@@ -21,17 +22,15 @@ def packages_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | N
     """Return the transaction that brings every locked package to its version."""
     closure = locked_debs(lock)
     wrong = [p for p in closure if installed_version(state, p) != p.version]
-    if not wrong:
+    headers, gone = headers_missing(lock, state), leftovers(lock, state)
+    if not wrong and not headers and not gone:
         return None
     outside = distribution_changes(lock, state)
     changes = [
         Change(kind="package", name=p.name, before=installed_version(state, p), after=p.version)
         for p in wrong
     ]
-    new = sum(1 for c in changes if c.before is None)
-    words = [f"install {new}"] if new else []
-    if new < len(changes):
-        words.append(f"change {len(changes) - new}")
+    removals = [Change(kind="package", name=name, before=state.packages[name]) for name in gone]
     driver = [p for p in wrong if p.component == "driver"]
     kept = kept_files(lock, state)
     fetched = [p for p in wrong if deb_file(p) not in kept]
@@ -40,25 +39,26 @@ def packages_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | N
     return PlanStep(
         id="packages.install",
         role="packages",
-        summary=f"{' and '.join(words)} of the lock's {len(closure)} packages, in one transaction",
-        reason=_why_packages(lock, changes)
+        summary=_summary(changes, len(closure), headers, gone),
+        reason=(_why_packages(lock, changes) if wrong else _why_around(headers, gone))
         + (
             f"; the distribution adds what they need ({', '.join(c.name for c in outside)})"
             if outside
             else ""
         ),
         risk="reboot" if driver else "none",
-        changes=[*changes, *outside, *keep_changes(lock, state)],
+        changes=[*changes, *removals, *outside, *keep_changes(lock, state)],
         download_bytes=size,
         seconds=PER_ROLE_S + size / FETCH_RATE + room / UNPACK_RATE + PER_PACKAGE_S * len(wrong),
         variables={
             "top_level": [p.name for p in closure if p.top_level],
             "closure": {p.name: p.version for p in closure},
-            "install": [f"{p.name}={p.version}" for p in wrong],
+            "install": [*(f"{p.name}={p.version}" for p in wrong), *headers],
+            "remove": gone,
             "room_bytes": room,
             "keep": keep_variables(lock, state, wrong, closure),
             # Nothing is fetched: the lists are not read, so the repository may be gone.
-            "from_kept": not fetched,
+            "from_kept": not fetched and not headers,
         },
     )
 
@@ -68,6 +68,27 @@ def _why_outside(names: list[str]) -> str:
         return ""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"; the distribution adds what they need ({', '.join(names[:5])}{more})"
+
+
+def _summary(changes: list[Change], locked: int, headers: list[str], gone: list[str]) -> str:
+    new = sum(1 for c in changes if c.before is None)
+    words = [f"install {new}"] if new else []
+    if new < len(changes):
+        words.append(f"change {len(changes) - new}")
+    said = [f"{' and '.join(words)} of the lock's {locked} packages"] if words else []
+    if headers:
+        said.append(f"install {', '.join(headers)}")
+    if gone:
+        said.append(f"remove {len(gone)} of another driver")
+    return f"{'; '.join(said)}, in one transaction"
+
+
+def _why_around(headers: list[str], gone: list[str]) -> str:
+    why = ["the driver's module cannot be built without the kernel's headers"] if headers else []
+    if gone:
+        shown = ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+        why.append(f"{shown} cannot stay beside the lock's driver")
+    return "; ".join(why)
 
 
 def _why_packages(lock: StackLock, changes: list[Change]) -> str:
