@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 from cudactl.lab.simulated.build import text
-from cudactl.lab.universe.shape import Payload, Workshop
+from cudactl.lab.universe.shape import Payload, Workshop, script
 from cudactl.stack.bundle.repository import Deb
 
+# Since 1.18 the toolkit writes the CDI specification anew when the driver's module changes; names
+# and what they wait for are those of NVIDIA/nvidia-container-toolkit deployments/systemd.
+REFRESH_SERVICE = """\
+[Unit]
+Description=CDI specification of NVIDIA's devices (lab)
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+Environment=NVIDIA_CTK_CDI_OUTPUT_FILE_PATH=/var/run/cdi/nvidia.yaml
+ExecCondition=/usr/bin/grep -qE "/(nvidia|nvidia-current)[.]ko" /lib/modules/%v/modules.dep
+ExecStart=/usr/bin/nvidia-ctk cdi generate
+[Install]
+WantedBy=multi-user.target
+"""
+REFRESH_PATH = """\
+[Unit]
+Description=A new driver or toolkit has the CDI specification written (lab)
+[Path]
+PathChanged=/lib/modules/%v/modules.dep
+PathChanged=/usr/bin/nvidia-ctk
+[Install]
+WantedBy=multi-user.target
+"""
 # The real file gives NVIDIA's repository priority 600, by its Origin and Label.
 PIN_600 = b"Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n"
 
@@ -18,6 +41,10 @@ def container_toolkit_debs(version: str, shop: Workshop) -> list[Deb]:
     base.file("/usr/bin/nvidia-ctk", text("nvidia-ctk.sh", VERSION=version), 0o755)
     for name in ("nvidia-container-runtime", "nvidia-cdi-hook"):
         base.file(f"/usr/bin/{name}", _tool(name, version), 0o755)
+    units = "/usr/lib/systemd/system/nvidia-cdi-refresh"
+    base.file(f"{units}.service", REFRESH_SERVICE.encode())
+    base.file(f"{units}.path", REFRESH_PATH.encode())
+    refresh = "systemctl enable --now nvidia-cdi-refresh.path nvidia-cdi-refresh.service || true"
     hook = "nvidia-container-runtime-hook"
     old = ["nvidia-container-runtime (<= 3.5.0-1)", hook]
     return [
@@ -33,7 +60,15 @@ def container_toolkit_debs(version: str, shop: Workshop) -> list[Deb]:
             breaks=old,
             replaces=old,
         ),
-        shop.deb("nvidia-container-toolkit-base", debian, (), base),
+        shop.deb(
+            "nvidia-container-toolkit-base",
+            debian,
+            (),
+            base,
+            scripts={"postinst": script("configure", "systemctl daemon-reload || true", refresh)}
+            if shop.libraries
+            else {},
+        ),
         shop.deb(
             tool,
             debian,
