@@ -22,7 +22,13 @@ def driver_choices(spec: Mapping[str, Any]) -> list[tuple[str | None, str | None
     if branch in NO_DRIVER or by_default:
         return [(None, None)]
     flavours = ("open", "proprietary") if flavour == "auto" else (flavour,)
-    archive = [r for r in table("archive_drivers") if r["os"] == spec["os"] and not r["becomes"]]
+    rows = [r for r in table("archive_drivers") if r["os"] == spec["os"]]
+    servers = {r["branch"] for r in rows if r["variant"].startswith("server-")}
+    archive = [
+        r
+        for r in rows
+        if not r["becomes"] and (r["branch"] not in servers or r["variant"].startswith("server-"))
+    ]
     if wish.get("source") == "distro" and archive:
         return [
             (r["version"].split("-")[0], f)

@@ -85,6 +85,11 @@ def about_driver(s: Stack) -> Iterator[Objection]:
         yield "soft", f"driver {driver} is not in the tables"
     if s["driver_source"] == "distro" and not row("archive_drivers", "os", s["os"]):
         yield "soft", f"nothing is known of drivers in the archive of {s['os']}"
+    if s["driver_source"] == "distro" and any(gpu["nvswitch"] == "yes" for gpu in s["gpus"]):
+        own = [r for r in table("archive_drivers") if r["os"] == s["os"]]
+        servers = [r for r in own if r["variant"].startswith("server-")]
+        if not any(r["branch"] == branch["branch"] for r in servers):
+            yield "hard", "a fabric manager goes with Ubuntu's -server series only"
     for gpu in s["gpus"]:
         if gpu["last_branch"] and int(branch["branch"]) > int(gpu["last_branch"]):
             yield "hard", f"{gpu['name']} ends with branch {gpu['last_branch']}"

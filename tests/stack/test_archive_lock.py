@@ -207,6 +207,23 @@ def test_boards_with_nvswitch_get_the_fabric_manager_of_exactly_the_driver(lock:
     assert "driver.source: nvidia" in error.remedy
 
 
+def test_imex_is_part_of_the_driver_where_it_is_asked_for(lock: Locks) -> None:
+    locked, _ = lock(driver={"branch": "580", "imex": True})
+    assert versions(locked)["nvidia-imex-580"] == "580.178.04-0ubuntu0.24.04.1"
+    assert locked.package("nvidia-fabricmanager-580") is None
+    error = refusal(lock, DEBIAN, driver={"branch": "535", "imex": True})
+    assert error.code == "STACK-NO-FABRIC-MANAGER"
+    assert "nvidia-imex" in error.found
+
+
+def test_an_archive_that_nothing_is_taken_from_is_said(
+    archives: dict[str, Archive], beside: dict[str, Any], tmp_path: Path
+) -> None:
+    wishes = {**beside, "driver": {"source": "nvidia", "branch": "580"}}
+    _, notes = lock_stack(archives[UBUNTU].spec(UBUNTU, **wishes), cache=tmp_path / "cache")
+    assert any(note.startswith("STACK-ARCHIVE-UNUSED") for note in notes)
+
+
 def test_a_branch_that_the_archive_never_had(lock: Locks) -> None:
     error = refusal(lock, driver={"branch": "550"})
     assert error.code.startswith("STACK-")

@@ -114,7 +114,21 @@ def said(code: str, **wishes: Any) -> list[str]:
         (
             {"os": "debian-12", "driver": {"branch": "580", "source": "distro"}},
             "STACK-DRIVER-SOURCE",
-            "debian-12",
+            "it has 470, 525, 535",
+        ),
+        (
+            {"os": "debian-12", "driver": {"source": "distro"}, "gpus": ["H100 SXM5"]},
+            "STACK-NO-FABRIC-MANAGER",
+            "nvidia-kernel-dkms",
+        ),
+        (
+            {
+                "os": "ubuntu-22.04",
+                "driver": {"branch": "545", "source": "distro"},
+                "gpus": ["H100 SXM5"],
+            },
+            "STACK-NO-FABRIC-MANAGER",
+            "nvidia-driver-545",
         ),
     ],
 )
@@ -198,11 +212,6 @@ def test_a_prefix_takes_the_highest_that_stands_with_the_rest() -> None:
             {"os": "debian-12", "packages": "wheels", "cuda": "11.8"},
             "STACK-HOST-COMPILER",
             "gcc 12",
-        ),
-        (
-            {"driver": {"branch": "580", "source": "distro"}, "gpus": ["H100 SXM5"]},
-            "STACK-SERVER-SERIES",
-            "fabric manager",
         ),
     ],
 )
@@ -297,3 +306,17 @@ def test_every_wish_becomes_a_consistent_lock_or_a_refusal(
             assert lock.of(key)  # type: ignore[arg-type]
         else:
             assert key not in lock.resolved
+
+
+def test_of_the_archives_series_the_servers_is_taken() -> None:
+    verdict = judged(driver={"branch": "595", "source": "distro"}, gpus=["H100 SXM5"])
+    assert verdict.resolved["driver"] == "595.91.07", "595.99.02 is the desktop's"
+
+
+def test_debians_versions_are_told_apart_by_flavour() -> None:
+    def resolved(flavour: str) -> str:
+        wish = {"branch": "535", "source": "distro", "flavour": flavour}
+        return judged(os="debian-12", driver=wish).resolved["driver"]
+
+    assert resolved("proprietary") == "535.309.01"
+    assert resolved("open") == "535.261.03"

@@ -114,9 +114,14 @@ def _archives(catalogue: Catalogue) -> Findings:
     suffix = {"open": "-open", "proprietary": ""}
     for row in catalogue.archive_drivers:
         key = f"{row.os} {row.package}"
+        flavour = row.variant.removeprefix("server-")
         series = "-server" if row.variant.startswith("server-") else ""
-        name = f"nvidia-driver-{row.branch}{series}{suffix[row.variant.removeprefix('server-')]}"
-        if row.package != name:
+        name = f"nvidia-driver-{row.branch}{series}{suffix[flavour]}"
+        if row.os.startswith("debian-"):
+            # Debian has no branch in its names, but in those of its older families.
+            opened = "open-" if flavour == "open" else ""
+            name = f"nvidia-(tesla-({row.branch}-)?)?{opened}kernel-dkms"
+        if re.fullmatch(name, row.package) is None:
             text = f"branch and variant say {name}"
             yield LintFinding("CAT-BECOMES", "archive_drivers", key, text)
         if row.becomes is None:

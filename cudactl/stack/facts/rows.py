@@ -217,11 +217,11 @@ class ArchiveDriver(Row):
     os: OsName
     """Distribution."""
     branch: Known
-    """Branch in the package's name."""
+    """Branch in the package's name, or of its version where no name has one (Debian)."""
     variant: Literal["open", "proprietary", "server-open", "server-proprietary"]
     """Kernel module flavour, and whether it is the server's series."""
     package: Known
-    """Package name, e.g. "nvidia-driver-580-open"."""
+    """Package name: "nvidia-driver-580-open"; of Debian the module's, "nvidia-kernel-dkms"."""
     version: Known
     """Debian version in the newest pocket seen."""
     becomes: Unknown

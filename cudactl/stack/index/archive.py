@@ -92,7 +92,6 @@ def archive_sources(
     suites = {_folder(base): [code, f"{code}-updates"]}
     suites.setdefault(_folder(security), []).append(f"{code}-security")
     named = {_folder(base): distribution.family}
-    written = {_folder(url) for url in (wish.url, wish.security) if url is not None}
     return [
         SuiteSource(
             name=named.get(url, f"{distribution.family}-security"),
@@ -100,7 +99,7 @@ def archive_sources(
             suites=tuple(names),
             components=family.components,
             arch=arch,
-            vendor=url not in written,
+            vendor=url in (family.url, family.security, family.ports),
             keys=keys,
             trusted_by=trusted_by,
         )

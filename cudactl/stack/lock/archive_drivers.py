@@ -85,8 +85,10 @@ class ArchiveNames:
     """CUDA's driver library, nvidia-smi and the persistence daemon."""
     teller: str
     """The package whose version is the driver's."""
-    fabric: tuple[str, ...] = ()
-    """Fabric manager and IMEX; empty where the archive has none."""
+    fabric_manager: str = "nvidia-fabricmanager"
+    """Fabric manager; where the archive has none, what it would be called."""
+    imex: str = "nvidia-imex"
+    """IMEX, likewise."""
 
 
 def archive_names(head: ArchiveDriver, family: str, kernel: str | None) -> ArchiveNames:
@@ -122,7 +124,8 @@ def archive_names(head: ArchiveDriver, family: str, kernel: str | None) -> Archi
         prebuilt=(f"nvidia-headless-no-dkms-{branch}{flavour}", modules) if kernel else (),
         libraries=(f"nvidia-utils-{branch}",),
         teller=f"libnvidia-compute-{branch}",
-        fabric=(f"nvidia-fabricmanager-{found['branch']}", f"nvidia-imex-{found['branch']}"),
+        fabric_manager=f"nvidia-fabricmanager-{found['branch']}",
+        imex=f"nvidia-imex-{found['branch']}",
     )
 
 

@@ -55,7 +55,7 @@ def close_archive_driver(
         module, how = names.kernel, f"the {flavour} kernel module, built on the host"
         if spec.kernel is not None:
             said.append(_no_signed_module(index, head, spec.kernel))
-    wanted = [*module, *names.libraries, *_fabric(index, head, names, gpus)]
+    wanted = [*module, *names.libraries, *_fabric(index, spec, head, names, gpus)]
     missing = [name for name in wanted if not packages.versions(name)]
     if missing:
         raise StackRefused(
@@ -132,26 +132,30 @@ def _no_signed_module(index: SuiteIndex, head: ArchiveDriver, kernel: str) -> Sp
 
 
 def _fabric(
-    index: SuiteIndex, head: ArchiveDriver, names: ArchiveNames, gpus: Sequence[Gpu]
+    index: SuiteIndex,
+    spec: StackSpec,
+    head: ArchiveDriver,
+    names: ArchiveNames,
+    gpus: Sequence[Gpu],
 ) -> list[str]:
-    """Return what boards with NVSwitch need, at exactly the driver's version."""
+    """Return what boards with NVSwitch, and IMEX, need: at exactly the driver's version."""
     boards = [gpu for gpu in gpus if gpu.nvswitch == "yes"]
-    if not boards:
-        return []
+    imex = spec.driver is not None and spec.driver.imex
+    imex = imex or any(gpu.form.startswith("GB") for gpu in boards)
+    wanted = [names.fabric_manager] if boards else []
+    wanted += [names.imex] if imex else []
     version = upstream(head.version)
-    multi_node = any(gpu.form.startswith("GB") for gpu in boards)
-    wanted = names.fabric if multi_node else names.fabric[:1]
     packages = DriverPackages(index)
-    for name in wanted or ("nvidia-fabricmanager",):
+    for name in wanted:
         if not any(_is(package, version) for package in packages.versions(name)):
+            needs = f"{boards[0].name} needs" if boards else "the spec asks for"
             raise StackRefused(
                 "STACK-NO-FABRIC-MANAGER",
-                f"{boards[0].name} needs the fabric manager, and {index.title} has no {name} "
-                f"{version}",
-                expected="a fabric manager of exactly the driver's version",
+                f"{needs} {name}, and {index.title} has none of version {version}",
+                expected=f"{name} of exactly the driver's version",
                 remedy="write driver.source: nvidia, or choose another branch",
             )
-    return list(wanted)
+    return wanted
 
 
 def _read_back(index: SuiteIndex, closure: Closure, names: ArchiveNames, version: str) -> None:

@@ -38,7 +38,10 @@ VENDOR = "https://developer.download.nvidia.com/compute/cuda/repos/"
 DEBIAN_ARCH = {"x86_64": "amd64", "sbsa": "arm64"}
 INDEX_KNOWS_MORE = ("STACK-UNKNOWN-VERSION",)
 """Refusals of the catalogue alone that an index may overrule: it can have newer versions."""
-ARCHIVE_KNOWS_MORE = (*INDEX_KNOWS_MORE, "STACK-DRIVER-SOURCE", "STACK-DRIVER-TRANSITIONAL")
+ARCHIVE_KNOWS_MORE = (
+    *(*INDEX_KNOWS_MORE, "STACK-DRIVER-SOURCE", "STACK-DRIVER-TRANSITIONAL"),
+    "STACK-NO-FABRIC-MANAGER",
+)
 """The same where the distribution's archive is asked for its drivers: those change monthly."""
 
 

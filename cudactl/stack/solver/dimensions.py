@@ -150,20 +150,30 @@ def vendor_drivers(catalogue: Catalogue, more: Iterable[str] = ()) -> list[Choic
 
 
 def archive_drivers(catalogue: Catalogue) -> list[Choice]:
-    """Return the drivers of the distributions' own archives, one a branch and distribution."""
-    groups: dict[tuple[str, str], dict[str, ArchiveDriver]] = {}
-    for row in catalogue.archive_drivers:
-        groups.setdefault((row.os, row.branch), {})[row.variant] = row
+    """Return the drivers of the distributions' own archives: one a branch and version.
+
+    Where an archive has a branch as a server's series too, hosts get that one.
+    """
+    rows = catalogue.archive_drivers
+    servers = {(row.os, row.branch) for row in rows if is_server(row)}
+    groups: dict[tuple[str, str, str], dict[str, ArchiveDriver]] = {}
+    for row in rows:
+        if is_server(row) or (row.os, row.branch) not in servers:
+            version = row.version.partition("-")[0]
+            # A transitional package may carry the version of what it installs.
+            own = version if version.partition(".")[0] == row.branch else row.branch
+            groups.setdefault((row.os, row.branch, own), {})[row.variant] = row
     found = []
-    for (_, name), variants in groups.items():
+    for (_, name, version), variants in groups.items():
         branch = catalogue.branch(name)
         if branch is not None:
-            texts = {row.version.partition("-")[0] for row in variants.values()}
-            own = [text for text in texts if text.partition(".")[0] == name]
-            # A transitional package may carry the version of what it installs.
-            version = max(own, key=numbers, default=name)
             found.append(Choice("driver", version, branch, source="distro", archive=variants))
     return found
+
+
+def is_server(row: ArchiveDriver) -> bool:
+    """Return True for a package of the series that is made for servers."""
+    return row.variant.startswith("server-")
 
 
 def archive_os(choice: Choice) -> str:

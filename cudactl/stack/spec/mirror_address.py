@@ -10,15 +10,35 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from cudactl.contracts.spec import StackSpec
-from cudactl.contracts.verdict import SpecFinding
+from cudactl.contracts.verdict import SpecFact, SpecFinding
 from cudactl.stack.facts.catalogue import Catalogue
 from cudactl.stack.facts.rows import Distribution
 from cudactl.stack.solver.constraints.rule import fact
 
 
 def mirror_findings(spec: StackSpec, catalogue: Catalogue) -> list[SpecFinding]:
-    """Return what is wrong with a spec's mirror by its names alone."""
-    if spec.mirror is None or spec.packages != "apt":
+    """Return what is wrong with a spec's mirror and archive by their names alone."""
+    if spec.packages != "apt":
+        return []
+    if spec.archive is not None and (spec.driver is None or spec.driver.source != "distro"):
+        return [*_unused_archive(), *_mirror(spec, catalogue)]
+    return _mirror(spec, catalogue)
+
+
+def _unused_archive() -> list[SpecFinding]:
+    return [
+        SpecFinding(
+            code="STACK-ARCHIVE-UNUSED",
+            severity="note",
+            text="the spec names an archive, and nothing is taken from the distribution's",
+            facts=[SpecFact(text="only driver.source: distro reads it", source="the spec")],
+            remedy="remove `archive`, or write driver.source: distro",
+        )
+    ]
+
+
+def _mirror(spec: StackSpec, catalogue: Catalogue) -> list[SpecFinding]:
+    if spec.mirror is None:
         return []
     own = catalogue.distribution(spec.os)
     others = [row for row in catalogue.distributions if row.name != own.name]

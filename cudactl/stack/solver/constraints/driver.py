@@ -5,7 +5,7 @@ from __future__ import annotations
 from cudactl.stack.facts.catalogue import Catalogue
 from cudactl.stack.facts.rows import ArchiveDriver, DriverBranch, Toolkit
 from cudactl.stack.solver.constraints.rule import Rule, Said, fact
-from cudactl.stack.solver.dimensions import Choice, archive_os
+from cudactl.stack.solver.dimensions import Choice, archive_os, is_server
 from cudactl.stack.versions import numbers
 
 
@@ -289,16 +289,40 @@ def _release_unknown_says(catalogue: Catalogue, driver: Choice) -> Said:
     )
 
 
+def _no_fabric(driver: Choice, gpu: Choice) -> bool:
+    series = bool(driver.archive) and not any(map(is_server, driver.archive.values()))
+    return series and any(one.nvswitch == "yes" for one in gpu.gpus)
+
+
+def _no_fabric_says(catalogue: Catalogue, driver: Choice, gpu: Choice) -> Said:
+    row = next(iter(driver.archive.values()))
+    return Said(
+        f"{gpu.version} needs the fabric manager, and {row.os}'s archive has none that goes with "
+        f"{row.package}",
+        (
+            fact(
+                "only Ubuntu's -server series has a fabric manager: nvidia-fabricmanager depends "
+                "on nvidia-kernel-common-…-server, which conflicts with the other series",
+                row,
+            ),
+        ),
+        "write driver.source: nvidia for NVIDIA's own fabric manager",
+    )
+
+
 def _server(driver: Choice, flavour: Choice, gpu: Choice) -> bool:
-    return bool(driver.archive) and any(one.nvswitch == "yes" for one in gpu.gpus)
+    variant = archive_variant(driver, flavour) if driver.archive else None
+    nvswitch = any(one.nvswitch == "yes" for one in gpu.gpus)
+    return variant is not None and is_server(variant) and nvswitch
 
 
 def _server_says(catalogue: Catalogue, driver: Choice, flavour: Choice, gpu: Choice) -> Said:
-    row = next(iter(driver.archive.values()))
+    row = archive_variant(driver, flavour)
+    assert row is not None
     return Said(
-        f"{gpu.version} needs the fabric manager, and the archive's fabric manager goes with the "
-        f"-server packages only: nvidia-driver-{driver.branch.branch} and it cannot be installed "
-        "together, so the -server series is taken",
+        f"{gpu.version} needs the fabric manager, and the archive's goes with the -server packages "
+        f"only: they are taken, and nvidia-driver-{driver.branch.branch} cannot be installed "
+        "beside them",
         (
             fact(
                 "nvidia-fabricmanager depends on nvidia-kernel-common-…-server, which conflicts "
@@ -314,6 +338,7 @@ RULES = (
     Rule("STACK-DRIVER-TOO-OLD", ("cuda", "driver"), _too_old, _too_old_says, allowable=True),
     Rule("STACK-FLAVOUR", ("driver", "flavour"), _no_flavour, _no_flavour_says),
     Rule("STACK-DRIVER-TRANSITIONAL", ("driver", "flavour"), _transitional, _transitional_says),
+    Rule("STACK-NO-FABRIC-MANAGER", ("driver", "gpu"), _no_fabric, _no_fabric_says),
     Rule(
         "STACK-DRIVER-SOURCE",
         ("driver", "os", "source"),
