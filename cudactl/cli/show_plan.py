@@ -12,8 +12,8 @@ from cudactl.workflow.planning import PlannedHost
 SHOWN_CHANGES = 6
 SHOWN_NAMES = 8
 INTERRUPTIONS = {
-    "restart": "restarts a service",
-    "reboot": "takes effect after a reboot (cudactl does not reboot the host)",
+    "restart": "restarts services",
+    "reboot": "takes effect after a reboot, or a reload of the driver",
     "drain": "needs the node drained",
 }
 
@@ -92,11 +92,7 @@ def _step(number: int, step: PlanStep, verbose: bool) -> list[str]:
         f"  {number}. {click.style(step.role, fg='cyan'):<22} {step.summary}",
         f"      why: {step.reason}",
         f"      cost: {', '.join(cost)}"
-        + (
-            f"; {click.style(INTERRUPTIONS[step.risk], fg='yellow')}"
-            if step.risk in INTERRUPTIONS
-            else ""
-        ),
+        + (f"; {click.style(_interruption(step), fg='yellow')}" if _interruption(step) else ""),
     ]
     shown = step.changes if verbose else step.changes[:SHOWN_CHANGES]
     lines += [f"      {_change(change)}" for change in shown]
@@ -105,11 +101,20 @@ def _step(number: int, step: PlanStep, verbose: bool) -> list[str]:
     return lines
 
 
+def _interruption(step: PlanStep) -> str:
+    if step.role == "reboot" and step.risk == "reboot":
+        return "the host is down while it boots"
+    return INTERRUPTIONS.get(step.risk, "")
+
+
 def _change(change: Change) -> str:
     if change.kind == "file":
-        return f"{'~' if change.before else '+'} {change.name}"
+        sign = "-" if change.after is None else "~" if change.before else "+"
+        return f"{sign} {change.name}"
     if change.kind == "hold":
         return f"= hold {change.name}"
+    if change.kind == "boot":
+        return f"! reboot: kernel {change.before} → {change.after}"
     if change.before is None:
         return f"+ {change.name} {change.after or ''}"
     return f"~ {change.name} {change.before} → {change.after or 'removed'}"

@@ -28,7 +28,10 @@ from cudactl.provision.data import data_folder
 from cudactl.provision.events import differences, message
 from cudactl.stack.lock.file import write_lock
 
-SHOWN_ROLES = {"repository", "packages", "wheel_stack", "environment", "protection"}
+SHOWN_ROLES = {
+    *("repository", "packages", "driver", "fabric", "wheel_stack", "environment"),
+    *("container_runtime", "protection", "reboot"),
+}
 
 
 @dataclass(frozen=True)

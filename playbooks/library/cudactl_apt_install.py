@@ -90,8 +90,28 @@ APT = [
 ]
 
 
+MAKE_LOG = re.compile(r"Consult (/var/lib/dkms/\S+/make\.log)")
+
+
+def build_log(said):
+    """Return the errors of a DKMS build that a package's script gave up on; "" without one."""
+    found = MAKE_LOG.findall(said)
+    if not found:
+        return ""
+    try:
+        with open(found[-1], errors="replace") as stream:
+            lines = [line.strip() for line in stream if line.strip()]
+    except OSError:
+        return ""
+    telling = [x for x in lines if " error:" in x or "Error " in x or "***" in x] or lines[-8:]
+    return "%s: %s" % (found[-1], " / ".join(telling[:8]))
+
+
 def told(out, err):
     """Return the lines of apt and dpkg that say what went wrong."""
+    log = build_log(out + err)
+    if log:
+        return "the driver's module did not build. " + log
     lines = (err + "\n" + out).splitlines()
     telling = [x.strip() for x in lines if x.startswith(("E: ", "dpkg: ", "Err:", " but it is"))]
     return " ".join(telling[:8]) or " ".join((err or out).split())[-600:]
@@ -120,7 +140,7 @@ class Apt:
             self._module.fail_json(msg="APT-CANNOT: apt finds no solution: %s" % told(out, err))
         lines = out.splitlines()
         gone = [m.group(1) for m in map(REMOVE.match, lines) if m]
-        extra = [name for name in gone if name.partition(":")[0] not in remove]
+        extra = [n for n in gone if n not in remove and n.partition(":")[0] not in remove]
         if extra:
             self._module.fail_json(
                 msg="APT-REMOVES: apt would remove %s, which nobody asked for; nothing was changed"

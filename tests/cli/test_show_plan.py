@@ -20,7 +20,7 @@ lock = apt_lock  # the same lock that planning tests start from
 
 
 def planned(lock: StackLock, state: HostState, name: str = "n1") -> PlannedHost:
-    plan = make_plan(name, lock, state, now=0.0)
+    plan = make_plan(name, lock, state, now=2000.0)
     return PlannedHost(Target(name=name), lock, state, plan, None)
 
 
@@ -31,12 +31,13 @@ def unreadable(lock: StackLock, name: str) -> PlannedHost:
 
 def converged(lock: StackLock, **more: Any) -> HostState:
     """A host that needs nothing: what every step of a bare host's plan would change is there."""
-    plan = make_plan("n1", lock, bare_state(), now=0.0)
+    plan = make_plan("n1", lock, bare_state(), now=2000.0)
     changes = [c for step in plan.steps for c in step.changes]
     return bare_state(
         packages={"libc6": "2.39", **{p.name: p.version for p in lock.packages}},
         holds=[c.name for c in changes if c.kind == "hold"],
         files=[{"path": c.name, "sha256": c.after} for c in changes if c.kind == "file"],
+        alternatives={"cuda": "/usr/local/cuda-13.0"},
         **more,
     )
 
@@ -48,7 +49,7 @@ def text(*hosts: PlannedHost) -> str:
 def test_every_step_says_what_why_and_what_it_costs(lock: StackLock) -> None:
     shown = text(planned(lock, bare_state()))
     assert "1. repository" in shown
-    assert shown.count("why: ") == shown.count("cost: ") == 4
+    assert shown.count("why: ") == shown.count("cost: ") == 5
     assert "takes effect after a reboot" in shown
     assert "+ cuda-toolkit-13-0 13.0.2-1" in shown
 
@@ -98,8 +99,8 @@ def test_what_could_not_be_read_says_what_to_do(lock: StackLock) -> None:
 @pytest.mark.parametrize(
     ("busy", "idle", "refused", "unread", "line"),
     [
-        (1, 0, 0, 0, "1 of 1 host to change: 4 steps, 4.0 MB to fetch, about 11 s"),
-        (2, 1, 0, 0, "2 of 3 hosts to change: 8 steps, 8.0 MB to fetch, about 11 s; 1 host: "),
+        (1, 0, 0, 0, "1 of 1 host to change: 5 steps, 4.0 MB to fetch, about 13 s"),
+        (2, 1, 0, 0, "2 of 3 hosts to change: 10 steps, 8.0 MB to fetch, about 13 s; 1 host: "),
         (0, 2, 0, 0, "2 hosts: nothing to do"),
         (0, 0, 0, 1, "1 host could not be read"),
         (0, 1, 1, 2, "1 host: nothing to do; 1 host refused; 2 hosts could not be read"),
