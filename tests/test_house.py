@@ -35,8 +35,15 @@ ONLY_FROM: dict[tuple[str, str], set[str]] = {
         "cudactl.stack.bundle.signing",
         "cudactl.stack.facts.catalogue",
     },
-    # Ansible reads locks from files: the run writes them with the lock's own writer.
-    ("provision", "stack"): {"cudactl.stack.lock.file"},
+    # Ansible reads locks from files: the run writes them with the lock's own writer. Which GPU a PCI
+    # id is, and what drives it, are facts: a plan holds the host's GPUs against them.
+    ("provision", "stack"): {
+        "cudactl.stack.lock.file",
+        "cudactl.stack.facts.catalogue",
+        "cudactl.stack.facts.rows",
+        "cudactl.stack.gpus.find",
+        "cudactl.stack.gpus.support",
+    },
     # The gate runs on nodes, without pydantic: cli calls the pure function directly.
     ("cli", "judge"): {"cudactl.judge.gate"},
     ("cli", "zipapp"): {"cudactl.zipapp.main"},

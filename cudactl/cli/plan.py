@@ -9,7 +9,7 @@ import click
 
 from cudactl.cli.app import emit_json, finish, json_option, note, say
 from cudactl.cli.host_options import choice, choices_of, choices_options, host_options
-from cudactl.contracts.errors import Exit, worst
+from cudactl.contracts.errors import Exit, UsageError, worst
 
 
 @click.group()
@@ -28,12 +28,22 @@ def plan() -> None:
     help="Save the plans here, for `provision host --plan FILE`.",
 )
 @click.option("verbose", "-v", "--verbose", is_flag=True, help="Show every change.")
+@click.option("explain", "--explain", metavar="CODE", help="Tell more about a code, and end.")
 @json_option
-def host(output: Path | None, verbose: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def host(
+    output: Path | None,
+    verbose: bool,
+    explain: str | None,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Probe hosts (none named: this machine) and show the way to their lock.
 
     Exit code 0: planned (also when there is nothing to do); 3: refused; 4: could not be read.
     """
+    if explain is not None:
+        _explain(explain, as_json)
+        return
     from cudactl.cli.show_plan import plans_text, summary_line
     from cudactl.workflow.choosing import choose
     from cudactl.workflow.planning import check_can_save, plan_hosts, same_choices, save_plans
@@ -76,3 +86,24 @@ def host(output: Path | None, verbose: bool, as_json: bool, **options: Any) -> N
     elif output is not None:
         note(f"{output} was not written: not every host has a plan that may be applied")
     finish(worst(codes))
+
+
+def _explain(code: str, as_json: bool) -> None:
+    """Say what a code of a plan means and what is declared for it."""
+    import textwrap
+
+    from cudactl.provision.preflight.explained import CASES
+
+    case = CASES.get(code.upper())
+    if case is None:
+        raise UsageError(
+            "PLAN-CODE",
+            f"no plan carries a code {code!r}",
+            expected="a code as a plan shows it",
+            remedy="docs/preflight.md lists them all",
+        )
+    if as_json:
+        emit_json({"code": code.upper(), **case._asdict()})
+        return
+    say(f"{code.upper()} ({case.declared}): {case.what}")
+    say(textwrap.fill(case.more, 96, initial_indent="  ", subsequent_indent="  "))

@@ -13,14 +13,17 @@ from cudactl.contracts.base import canonical_hash
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Choices, Finding, Plan, PlanStep
 from cudactl.contracts.state import HostState
+from cudactl.provision.preflight.containers import container_findings
 from cudactl.provision.preflight.disk import disk_findings, room
 from cudactl.provision.preflight.distribution import distribution_findings
 from cudactl.provision.preflight.driver import driver_findings
+from cudactl.provision.preflight.environment import environment_findings
 from cudactl.provision.preflight.findings import remark
+from cudactl.provision.preflight.obstacles import obstacles
 from cudactl.provision.preflight.readiness import readiness_findings
 from cudactl.provision.preflight.rollback import rollback_findings
-from cudactl.provision.preflight.sources import source_findings
 from cudactl.provision.preflight.target import target_findings
+from cudactl.provision.steps.container_runtime import cdi_step, containerd_step, docker_step
 from cudactl.provision.steps.driver import driver_step
 from cudactl.provision.steps.environment import environment_step
 from cudactl.provision.steps.fabric import fabric_step
@@ -40,6 +43,9 @@ STEPS: tuple[Callable[[StackLock, HostState, Choices], PlanStep | None], ...] = 
     fabric_step,
     wheel_stack_step,
     environment_step,
+    docker_step,
+    containerd_step,
+    cdi_step,
     protection_step,
 )
 """In the order in which they are done; a reload or reboot of the driver comes after them."""
@@ -73,7 +79,7 @@ def make_plan(
         host: Name the plan is for.
         lock: The lock.
         state: The host's state.
-        now: Unix time, seconds; only the claim of another run depends on it.
+        now: Unix time, seconds: the host's clock and the claim of another run are held against it.
         no_obstacle: Runs whose claim on the host is no refusal: our own, and one known to be dead.
         choices: What the caller decided for this run; by default nothing special.
     """
@@ -86,12 +92,14 @@ def make_plan(
         steps = [step for step in (make(lock, state, chosen) for make in STEPS) if step is not None]
         last = reboot_step(lock, state, chosen, steps)
         steps += [last] if last is not None else []
-        findings += source_findings(lock, state)
+        findings += obstacles(lock, state, steps, chosen, now)
         findings += driver_findings(lock, state, steps, chosen)
+        findings += environment_findings(lock, state, steps)
+        findings += container_findings(lock, state)
         if steps:
             findings += readiness_findings(lock, state, no_obstacle, now)
+            findings += disk_findings(state, room(lock, state, steps))
             findings += distribution_findings(lock, state)
-            findings += disk_findings(state, room(steps))
             findings += rollback_findings(lock, state, chosen)
     return _plan(host, lock, state, chosen, steps, findings)
 

@@ -88,7 +88,7 @@ def bare_state(**more: object) -> HostState:
     """A freshly installed host."""
     values: dict[str, object] = {
         "probe_version": "0",
-        "taken_at": 1000.0,
+        "taken_at": 2000.0,
         "duration_s": 0.1,
         "euid": 0,
         "hostname": "h1",

@@ -17,7 +17,7 @@ def needing(lock: StackLock, *names: str) -> StackLock:
 
 
 def planned(lock: StackLock, state: HostState, answer: AptAnswer | None) -> Plan:
-    return make_plan("h1", lock, state.model_copy(update={"apt_answer": answer}), now=0.0)
+    return make_plan("h1", lock, state.model_copy(update={"apt_answer": answer}), now=2000.0)
 
 
 def outside(plan: Plan, lock: StackLock) -> dict[str, str | None]:
