@@ -15,8 +15,6 @@ from cudactl.provision.steps.driver_facts import built_by_dkms
 RELEASE = re.compile(
     r"^\d+(?:\.\d+)+(?:\+deb\d+)?(?:-[\d.]+(?:deb\d+(?:\.\d+)*)?)?-(?P<flavour>[a-z].*)$"
 )
-    r"^\d+(?:\.\d+)+(?:\+deb\d+)?(?:-[\d.]+(?:deb\d+(?:\.\d+)*)?)?-(?P<flavour>[a-z].*)$"
-)
 EXACT = re.compile(r"^\d+\.\d+")
 PREBUILT = re.compile(r"^linux-(?:modules|objects|signatures)-nvidia-")
 
