@@ -86,7 +86,8 @@ def test_a_host_without_a_display_gets_the_servers_series(lock: Locks) -> None:
     assert top_level(locked) == ["nvidia-headless-580-server-open", "nvidia-utils-580-server"]
     assert {one.name for one in locked.external} == {"adduser", "dkms", "libc6"}
     assert locked.package("nvidia-headless-580-open") is None
-    assert not notes
+    [note] = notes
+    assert note.startswith("STACK-KERNEL-NOT-NAMED")
 
 
 def test_a_lock_names_the_archive_and_every_key_that_signed(
@@ -194,7 +195,12 @@ def test_without_a_signed_module_of_this_version_it_is_built_and_said(
 ) -> None:
     locked, notes = lock(driver={"branch": branch}, kernel=kernel)
     assert f"nvidia-headless-{branch}-server-open" in top_level(locked), why
-    assert any(note.startswith("STACK-NO-SIGNED-MODULE") for note in notes)
+    assert [note.partition(":")[0] for note in notes] == ["STACK-NO-SIGNED-MODULE"]
+
+
+def test_debian_signs_no_modules_and_nothing_is_said_of_it(lock: Locks) -> None:
+    _, notes = lock(DEBIAN, kernel="amd64")
+    assert not [note for note in notes if "SIGNED" in note or "KERNEL" in note]
 
 
 def test_boards_with_nvswitch_get_the_fabric_manager_of_exactly_the_driver(lock: Locks) -> None:

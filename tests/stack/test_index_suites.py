@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cudactl.contracts.errors import CudactlError, Exit
 from cudactl.contracts.spec import ArchiveSpec
@@ -212,6 +214,28 @@ def test_the_cache_does_not_grow_for_ever(
         read()
     kept = (tmp_path / "cache/archive").glob("*.packages")
     assert 0 < sum(path.stat().st_size for path in kept) <= 4000
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.binary(max_size=200))
+def test_any_signed_index_is_read_or_refused(archive: Archive, read: Read, data: bytes) -> None:
+    text = "Package: libone\nVersion: 1-1\nArchitecture: all\nProvides: one\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Archive, "_add", lambda *_: text + data.decode("latin-1"))
+        archive.write("noble-updates", {"main": [Deb(name="libone", version="1-1")]})
+    error: CudactlError | None = None
+    try:
+        index = read()
+        for name in index.names:
+            index.versions(name)
+        index.providing("one")
+    except CudactlError as wrong:
+        error = wrong
+    assert error is None or error.code.startswith("INDEX-")
 
 
 # --- keys and addresses -------------------------------------------------------------------------

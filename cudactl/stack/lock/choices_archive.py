@@ -24,6 +24,7 @@ from cudactl.stack.solver.constraints.rule import fact
 from cudactl.stack.solver.solving import Solution
 
 NO_SIGNED_MODULE = "STACK-NO-SIGNED-MODULE"
+USUAL_KERNEL = "generic"
 _DRIVER_LIBRARY = re.compile(r"libcuda1$|libnvidia-compute-|libnvidia-tesla-.*cuda1$")
 
 
@@ -49,12 +50,14 @@ def close_archive_driver(
     packages = DriverPackages(index)
     pins = _pins(index, version)
     said: list[SpecFinding] = []
-    if names.prebuilt and _serves(packages, names, pins):
+    if _serves(packages, names, pins):
         module, how = names.prebuilt, f"its signed module for kernel {spec.kernel}"
     else:
         module, how = names.kernel, f"the {flavour} kernel module, built on the host"
-        if spec.kernel is not None:
-            said.append(_no_signed_module(index, head, spec.kernel))
+        if names.prebuilt:
+            said.append(_no_signed_module(index, head, str(spec.kernel)))
+        elif _serves(packages, archive_names(head, distribution.family, USUAL_KERNEL), pins):
+            said.append(_kernel_not_named(index, head))
     wanted = [*module, *names.libraries, *_fabric(index, spec, head, names, gpus)]
     missing = [name for name in wanted if not packages.versions(name)]
     if missing:
@@ -94,11 +97,10 @@ def _is(package: Package, version: str) -> bool:
 
 def _serves(packages: DriverPackages, names: ArchiveNames, pins: dict[str, Pin]) -> bool:
     """Return True when the archive's signed module is the one of exactly this driver."""
-    headless, modules = names.prebuilt
-    if headless not in pins:
+    if not names.prebuilt or names.prebuilt[0] not in pins:
         return False
     checked: set[str] = set()
-    queue = [modules]
+    queue = [names.prebuilt[1]]
     while queue:
         name = queue.pop()
         checked.add(name)
@@ -128,6 +130,18 @@ def _no_signed_module(index: SuiteIndex, head: ArchiveDriver, kernel: str) -> Sp
         facts=[fact(f"{head.package} is {head.version}", head)],
         remedy="name a kernel flavour that the archive builds modules for, such as generic, or see "
         "that the module builds before rolling out",
+    )
+
+
+def _kernel_not_named(index: SuiteIndex, head: ArchiveDriver) -> SpecFinding:
+    return SpecFinding(
+        code="STACK-KERNEL-NOT-NAMED",
+        severity="note",
+        text=f"the spec names no kernel, so the module is built on each host (DKMS); {index.title} "
+        f"has signed modules of driver {upstream(head.version)}, for kernel {USUAL_KERNEL} among "
+        "others",
+        facts=[fact(f"{head.package} is {head.version}", head)],
+        remedy=f"write the hosts' kernel flavour: kernel: {USUAL_KERNEL}",
     )
 
 
