@@ -14,6 +14,8 @@ from cudactl.cli.host_options import (
     HostChoice,
     ask_sudo_option,
     choice,
+    choices_of,
+    choices_options,
     host_options,
     sudo_password,
 )
@@ -153,6 +155,7 @@ CARE = [
 
 @rollout.command()
 @host_options
+@choices_options
 @_care_options
 @_state_option
 @click.option("yes", "-y", "--yes", is_flag=True, help="Do not ask.")
@@ -181,6 +184,8 @@ def start(
     from cudactl.workflow.rollout.starting import Survey, make_request
 
     care = {key: options.pop(key) for key in CARE_KEYS}
+    if (decided := choices_of(options)) is not None:
+        care["choices"] = decided
     chosen = choice(**options)
     settings = _options(canary, care, chosen)
     targets, locks = choose(

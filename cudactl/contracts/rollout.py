@@ -13,6 +13,7 @@ from pydantic import Field
 
 from cudactl.contracts.base import Contract
 from cudactl.contracts.certificate import Tier
+from cudactl.contracts.plan import Choices
 
 Engine = Literal["none", "slurm", "kubernetes"]
 OnFailure = Literal["hold", "continue", "rollback"]
@@ -72,6 +73,8 @@ class RolloutOptions(Contract):
     """How long a host that was put back is left alone, seconds."""
     delete_emptydir: bool = False
     """Kubernetes: evict pods whose local data (emptyDir) is lost by that, too."""
+    choices: Choices = Field(default_factory=Choices)
+    """What was decided for every host beside its lock, such as whether it may reboot."""
     forks: int = Field(default=20, ge=1)
     """Hosts worked on at once, whatever the budget allows."""
 

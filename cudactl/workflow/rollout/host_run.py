@@ -20,7 +20,13 @@ from cudactl.reach.service import Service, Standing
 
 RETURN_TRIES = 12
 """How often giving a certified host back is tried while the scheduler does not answer."""
-DEFERRING = ("HOST-BUSY", "SLURM-SILENT", "KUBERNETES-SILENT")
+DEFERRING = (
+    "HOST-BUSY",
+    "PREFLIGHT-GPU-BUSY",
+    "PREFLIGHT-SCHEDULER-BUSY",
+    "SLURM-SILENT",
+    "KUBERNETES-SILENT",
+)
 """Codes of what passes by itself: the host is put back into the queue instead of failing."""
 
 

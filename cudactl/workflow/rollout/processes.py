@@ -92,6 +92,7 @@ class ProcessRunner:
             "lock": self._locks[job.host].model_dump(mode="json"),
             "inventories": self._request.inventories,
             "tier": options.tier,
+            "choices": options.choices.model_dump(mode="json"),
             "delete_emptydir": options.delete_emptydir,
             "become_password": self._password,
         }

@@ -19,7 +19,7 @@ from cudactl.reach.inventory import resolve_targets
 from cudactl.reach.service import Standing
 from cudactl.reach.targets import Target
 from cudactl.reach.variables import host_variables
-from cudactl.workflow.planning import PlannedHost, plan_hosts
+from cudactl.workflow.planning import PlannedHost, plan_hosts, same_choices
 from cudactl.workflow.rollout.controller import HostEvent
 from cudactl.workflow.rollout.deriving import FINAL
 from cudactl.workflow.rollout.engines import engine_of, node_names, service_of
@@ -165,8 +165,11 @@ class Survey:
             return kept
         if not hosts:
             return []
-        self.planned = plan_hosts([self._targets[h.name] for h in hosts], self._locks)
         options = self._request.options
+        targets = [self._targets[h.name] for h in hosts]
+        self.planned = plan_hosts(
+            targets, self._locks, choices=same_choices(targets, options.choices)
+        )
         asked = {h.name: h for h in self._request.hosts}
         found = [
             (asked[p.target.name], engine_of(asked[p.target.name], options, p.state), p.state)

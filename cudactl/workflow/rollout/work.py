@@ -11,12 +11,13 @@ from cudactl.certify.keys import SigningKey
 from cudactl.contracts.certificate import Certificate, Tier
 from cudactl.contracts.errors import CudactlError, Exit
 from cudactl.contracts.lock import StackLock
+from cudactl.contracts.plan import Choices
 from cudactl.provision.run import Progress
 from cudactl.reach.targets import Target
 from cudactl.workflow.certify import certify_targets, exit_of
-from cudactl.workflow.planning import PlannedHost, plan_hosts
+from cudactl.workflow.planning import PlannedHost, plan_hosts, same_choices
 from cudactl.workflow.provision import apply_plans, store_certificates
-from cudactl.workflow.rollout.host_run import Looked, Shown
+from cudactl.workflow.rollout.host_run import DEFERRING, Looked, Shown
 
 ROLLBACK = "cudactl.workflow.rollback"
 
@@ -31,6 +32,7 @@ class HostWork:
         *,
         inventories: Sequence[str] = (),
         tier: Tier = "smoke",
+        choices: Choices | None = None,
         become_password: str | None = None,
         key: SigningKey | None = None,
         say: Callable[[str], None] = lambda _: None,
@@ -40,6 +42,7 @@ class HostWork:
         self._lock = lock
         self._inventories = inventories
         self._tier = tier
+        self._choices = choices
         self._password = become_password
         self._key = key
         self._say = say
@@ -48,12 +51,18 @@ class HostWork:
 
     def plan(self) -> Looked:
         """Read the host and plan; a refusal is told with every reason in it."""
-        (planned,) = plan_hosts([self._target], {self._target.name: self._lock})
+        (planned,) = plan_hosts(
+            [self._target],
+            {self._target.name: self._lock},
+            choices=same_choices([self._target], self._choices),
+        )
         self._planned = planned
         if planned.plan is None:
             return Looked(error=planned.error)
         if refusals := planned.plan.refusals:
-            first = refusals[0]
+            # What passes by itself is waited for only when nothing else is in the way.
+            lasting = [f for f in refusals if f.code not in DEFERRING]
+            first = (lasting or refusals)[0]
             found = "; ".join(f.found for f in refusals)
             error = CudactlError(first.code, found, expected=first.expected, remedy=first.remedy)
             return Looked(error=error, refused=True)

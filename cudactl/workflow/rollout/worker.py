@@ -50,6 +50,7 @@ def _end_with_controller() -> None:
 def _work(task: dict[str, Any], tell: Any) -> None:  # noqa: ANN401
     from cudactl.contracts.errors import CudactlError
     from cudactl.contracts.lock import StackLock
+    from cudactl.contracts.plan import Choices
     from cudactl.reach.targets import Target
     from cudactl.workflow.keys import signing_key
     from cudactl.workflow.rollout.engines import service_of
@@ -69,6 +70,7 @@ def _work(task: dict[str, Any], tell: Any) -> None:  # noqa: ANN401
         StackLock.model_validate(task["lock"]),
         inventories=task["inventories"],
         tier=task["tier"],
+        choices=Choices.model_validate(task["choices"]),
         become_password=task["become_password"],
         key=key,
         say=_log,

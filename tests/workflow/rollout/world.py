@@ -157,6 +157,8 @@ class WorldWork:
 
     def apply(self) -> CudactlError | None:
         assert self.host.jobs == 0, "changed under a running job"
+        foreign = self.host.name in self.world.foreign
+        assert self.world.options.include_drained or not foreign, "changed under somebody's drain"
         assert self.host.drained_by is not None, "changed while in service"
         if self.host.fault == "apply":
             self.host.version = "half"
