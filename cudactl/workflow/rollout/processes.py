@@ -22,6 +22,7 @@ from cudactl.workflow.rollout.engines import idle_hosts, service_of
 from cudactl.workflow.rollout.folders import RolloutFolder
 from cudactl.workflow.rollout.host_run import HostJob
 
+WORKER = [sys.executable, "-m", "cudactl.workflow.rollout.worker"]
 STOP_S = 60.0
 """How long a worker may take to stop Ansible and give its host back, seconds."""
 IDLE_S = 10.0
@@ -64,7 +65,7 @@ class ProcessRunner:
         log = self._folder.log(job.host)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cudactl.workflow.rollout.worker"],
+                WORKER,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=out,
