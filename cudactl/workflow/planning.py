@@ -53,7 +53,14 @@ def plan_hosts(
         run_id: Our own run, whose claim is no obstacle.
         choices: Host name → what the caller decided; hosts not named get the defaults.
     """
-    answers = run_probe(targets, ["state"], forks=forks, deadline_s=deadline_s, on_answer=on_answer)
+    heard: dict[str, float] = {}
+
+    def hear(answer: Answer) -> None:
+        heard[answer.target.name] = time.time()
+        if on_answer is not None:
+            on_answer(answer)
+
+    answers = run_probe(targets, ["state"], forks=forks, deadline_s=deadline_s, on_answer=hear)
     states = {answer.target.name: read_state(answer) for answer in answers}
     _ask_apt(targets, locks, states, forks)
     planned = []
@@ -67,7 +74,8 @@ def plan_hosts(
                 target.name,
                 lock,
                 state,
-                now=time.time(),
+                # Of a large fleet the first answers are old by now; clocks are held against theirs.
+                now=heard.get(target.name, time.time()),
                 no_obstacle=ours,
                 choices=(choices or {}).get(target.name),
             )

@@ -43,6 +43,8 @@ def moved(lock: StackLock, state: HostState) -> list[str]:
     aside = [one["path"] for one in step.variables["aside"]]
     gone = [c.name for c in step.changes if c.after is None]
     assert aside == gone
+    copies = [c.name for c in step.changes if c.name.startswith("/var/lib/cudactl/taken-over/")]
+    assert copies == ["/var/lib/cudactl/taken-over" + path for path in aside]
     return aside
 
 
@@ -191,7 +193,7 @@ def test_a_converged_host_with_a_leftover_is_changed_only_by_taking_it_over(
     assert repository_step(apt_lock, state, Choices()) is None
     step = repository_step(apt_lock, state, TAKE_OVER)
     assert step is not None
-    assert [c.name for c in step.changes] == [LIST]
+    assert [c.name for c in step.changes] == [LIST, f"/var/lib/cudactl/taken-over{LIST}"]
     assert step.summary == f"move {LIST} aside"
 
 

@@ -11,6 +11,7 @@ from cudactl.provision.steps.apt_obstacles import Obstacle, apt_obstacles, key_p
 from cudactl.provision.steps.files import DesiredFile, file_changes, file_variables
 from cudactl.provision.steps.rates import PER_ROLE_S
 
+COPIES = "/var/lib/cudactl/taken-over"
 # Where only this role writes: what lies there and is not the lock's is left from another lock.
 OWN = ("/etc/apt/sources.list.d/cudactl-", "/usr/share/keyrings/cudactl-")
 
@@ -66,6 +67,12 @@ def repository_step(lock: StackLock, state: HostState, choices: Choices) -> Plan
         *placed,
         *(Change(kind="file", name=f.path, before=f.sha256) for f in left),
         *(Change(kind="file", name=o.path, before=o.sha256) for o in aside),
+        *(
+            Change(kind="file", name=COPIES + o.path, after=o.sha256)
+            for o in aside
+            # An earlier copy may be the same; it is not lost where it is not.
+            if o.path not in state.records.taken_over
+        ),
     ]
     if not changes:
         return None
