@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: how fast cudactl is, each figure beside its bar; exits 1 when one is missed.
 
-tools/bench.py [start] [hosts] [stack]     only these; without any: all of them
+tools/bench.py [start] [probe] [hosts] [stack]     only these; without any: all of them
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ import tempfile
 from pathlib import Path
 
 import bench_hosts
+import bench_probe
 import bench_stack
 import bench_start
 from bench_figure import Figure
 
-SUITES = {"start": bench_start, "hosts": bench_hosts, "stack": bench_stack}
+SUITES = {
+    "start": bench_start,
+    "probe": bench_probe,
+    "hosts": bench_hosts,
+    "stack": bench_stack,
+}
 
 
 def line(figure: Figure) -> str:

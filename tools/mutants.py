@@ -180,6 +180,7 @@ def answers(case: Case) -> Any:  # noqa: ANN401 - compared, and nothing else
 
 def _diagnosed(case: Case) -> Any:  # noqa: ANN401
     from cudactl.judge.doctor import diagnose, exit_code
+    from tests.judge.doctor.test_doctor import there
 
     found = diagnose(case.document)
     told = [one["code"] for one in found["findings"]]
@@ -188,7 +189,12 @@ def _diagnosed(case: Case) -> Any:  # noqa: ANN401
         return told, found["unread"], codes
     first = found["findings"][0]
     readable = all(
-        one["seen"] and one["where"] and one["remedy"] and all(one["seen"] + one["remedy"])
+        one["confidence"] in ("certain", "likely", "possible")
+        and all(there(case.document, place) for place in one["where"])
+        and one["seen"]
+        and one["where"]
+        and one["remedy"]
+        and all(one["seen"] + one["remedy"])
         for one in found["findings"]
     )
     texts = " ".join(text for one in found["findings"] for text in one["seen"] + one["remedy"])

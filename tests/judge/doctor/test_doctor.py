@@ -36,12 +36,12 @@ from tests.judge.doctor.reds import (
 CODES = [one.code for one in FINDINGS]
 
 
-def diagnosis_of(red: Red, folder: Path) -> dict[str, Any]:
+def examination_of(red: Red, folder: Path) -> dict[str, Any]:
     tree = red.base()
     red.change(tree)
     document = examine(tree, folder)
     red.then(document)
-    return diagnose(document)
+    return document
 
 
 def test_a_healthy_machine_has_nothing_said_of_it(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_files_that_the_first_program_makes_are_no_fault(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("red", RED, ids=str)
 def test_the_cause_is_the_first_thing_said(red: Red, tmp_path: Path) -> None:
-    found = diagnosis_of(red, tmp_path)
+    found = diagnose(examination_of(red, tmp_path))
     codes = [one["code"] for one in found["findings"]]
     assert codes[:1] == [red.code], found["findings"]
     assert not [one for one in found["unread"] if "cannot be read" in one["why"]]
@@ -167,9 +167,25 @@ def test_every_finding_has_a_red_fixture(code: str) -> None:
     assert any(red.code == code for red in RED)
 
 
+def there(document: dict[str, Any], place: str) -> bool:
+    """Return whether an examination has a place, such as signs.device.gpus or health.nvml."""
+    legs = document["legs"]
+    measured = {m["check"] for leg in legs for m in leg.get("measurements") or []}
+    if place in measured | {leg["leg"] for leg in legs}:
+        return True
+    node: Any = document
+    for key in place.split("."):
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return True
+
+
 @pytest.mark.parametrize("red", RED, ids=str)
 def test_what_is_said_is_fit_to_be_read_and_done(red: Red, tmp_path: Path) -> None:
-    for one in diagnosis_of(red, tmp_path)["findings"]:
+    document = examination_of(red, tmp_path)
+    for one in diagnose(document)["findings"]:
+        assert [place for place in one["where"] if not there(document, place)] == []
         for key in ("seen", "where", "remedy"):
             assert one[key]
             assert all(one[key])
