@@ -118,15 +118,16 @@ class SuiteIndex:
         return found
 
     @cached_property
-    def _provided(self) -> dict[str, list[tuple[int, int]]]:
-        """Virtual name → where the lines are that provide it."""
-        found: dict[str, list[tuple[int, int]]] = {}
-        for number, file in enumerate(self.files):
-            for match in re.finditer(rb"\nProvides: *([^\n]+)", file.data):
-                for part in match[1].decode(errors="replace").split(","):
-                    name = part.split("(")[0].strip()
-                    found.setdefault(name, []).append((number, match.start() + 1))
-        return found
+    def _provided(self) -> list[tuple[bytes, int, int]]:
+        """Lines that say what a package provides, each with where it stands.
+
+        Only looked through: cut into names they would be the slowest part of a lock.
+        """
+        return [
+            (match[1], number, match.start() + 1)
+            for number, file in enumerate(self.files)
+            for match in re.finditer(rb"\nProvides: *([^\n]+)", file.data)
+        ]
 
     @property
     def day(self) -> str:
@@ -150,7 +151,8 @@ class SuiteIndex:
 
     def providing(self, name: str) -> list[Package]:
         """Return the packages that provide a virtual name, in the files' order."""
-        own = [self._package(number, at).name for number, at in self._provided.get(name, ())]
+        raw = name.encode()
+        own = [self._package(n, at).name for line, n, at in self._provided if raw in line]
         return [
             package
             for one in dict.fromkeys(own)

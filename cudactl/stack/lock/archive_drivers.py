@@ -175,7 +175,8 @@ def _own(row: ArchiveDriver) -> str:
 def _rows(index: SuiteIndex, distribution: Distribution) -> Iterator[tuple[ArchiveDriver, str]]:
     """Yield a row for every driver of the index, with its version, and the preferred ones first."""
     debian = distribution.family == "debian"
-    heads = [(name, (_DEBIAN if debian else _UBUNTU).fullmatch(name)) for name in index.names]
+    head = _DEBIAN if debian else _UBUNTU
+    heads = [(name, head.fullmatch(name)) for name in index.names if name.startswith("nvidia-")]
     matched = [(name, match) for name, match in heads if match is not None]
     servers = {match["branch"] for _, match in matched if not debian and match["series"]}
     for name, match in sorted(matched, key=lambda one: len(one[0])):
