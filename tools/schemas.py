@@ -23,6 +23,7 @@ from cudactl.contracts.evidence import Evidence
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.outdated import Outdated
 from cudactl.contracts.plan import SavedPlan
+from cudactl.contracts.rollout import RolloutReport
 from cudactl.contracts.spec import StackSpec
 from cudactl.contracts.state import HostState
 from cudactl.contracts.verdict import SpecVerdict
@@ -44,6 +45,7 @@ MODELS: dict[str, tuple[type[BaseModel], str]] = {
     "verdict": (SpecVerdict, "what `stack check --json` says of one spec"),
     "diff": (LockDiff, "the value of `diff` in what `stack diff --json` and `upgrade --json` say"),
     "outdated": (Outdated, "what `stack outdated --json` says"),
+    "rollout": (RolloutReport, "what `rollout start|status|pause|resume|abort --json` say"),
     "bundle": (BundleRecord, "an offline bundle's bundle.json"),
 }
 

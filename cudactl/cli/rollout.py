@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -264,14 +265,19 @@ def _drive(folder: RolloutFolder, as_json: bool, **how: Any) -> None:  # noqa: A
     from cudactl.workflow.rollout.session import drive
 
     def show(record: JournalRecord) -> None:
-        if line := record_line(record):
-            note(line)
+        with contextlib.suppress(OSError):  # a terminal that was closed stops no rollout
+            if line := record_line(record):
+                note(line)
+
+    def say_interrupted(count: int) -> None:
+        with contextlib.suppress(OSError):
+            note(interrupted(count))
 
     note(f"rollout {folder.id}; from another terminal: cudactl rollout status|pause|abort")
     report, by_hand = drive(
         folder,
         on_record=show,
-        on_interrupt=lambda count: note(interrupted(count)),
+        on_interrupt=say_interrupted,
         **how,
     )
     _show(report, as_json)

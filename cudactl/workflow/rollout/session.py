@@ -36,7 +36,10 @@ class Interrupts:
             self.count += 1
             say(self.count)
 
-        before = {s: signal.signal(s, caught) for s in (signal.SIGINT, signal.SIGTERM)}
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            signals.append(signal.SIGHUP)  # the terminal is closed: a pause, too
+        before = {s: signal.signal(s, caught) for s in signals}
         try:
             yield
         finally:

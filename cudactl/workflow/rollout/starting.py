@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cudactl.contracts.errors import UsageError
+from cudactl.contracts.errors import CudactlError, UsageError
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.rollout import (
     RolloutHost,
@@ -181,12 +181,28 @@ class Survey:
             mine = {h.name: nodes.get(h.name, h.name) for h, e, _ in found if e == engine}
             there = service_of(engine, self._request.id).standings(list(mine.values()))
             standings |= {name: there[node] for name, node in mine.items() if node in there}
+            reached = [p.target.name for p in self.planned if p.error is None]
+            _refuse_unknown(engine, {n: mine[n] for n in mine if n in reached}, standings)
         events = []
         for host, planned, (_, engine, _) in zip(hosts, self.planned, found, strict=True):
             values = {"engine": engine, "node": nodes.get(host.name)}
             event, more = _seen(host, planned, standings.get(host.name))
             events.append((host.name, event, {**values, **more}))
         return events
+
+
+def _refuse_unknown(
+    engine: str, nodes: Mapping[str, str], standings: Mapping[str, Standing]
+) -> None:
+    """Refuse hosts that their scheduler does not know under the names that we have for them."""
+    if strange := [f"{host} ({node})" for host, node in nodes.items() if host not in standings]:
+        raise CudactlError(
+            "ROLLOUT-NODE-UNKNOWN",
+            f"{engine} does not know {', '.join(strange[:5])}{' …' if len(strange) > 5 else ''}",
+            expected="each host's name in its scheduler",
+            remedy=f"say it in the inventory: cudactl_{engine}_node: NAME; or --engine none for "
+            "hosts that nobody schedules",
+        )
 
 
 def _seen(
