@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cudactl.cli.app import note
 from cudactl.cli.applying import applying, applying_options, carry_out
 from cudactl.cli.host_options import HostChoice, choice, choices_of, choices_options, host_options
 from cudactl.cli.provision_back import rollback, uninstall
@@ -55,7 +56,13 @@ def _plan(
     chosen: HostChoice, plan_file: Path | None, decided: Choices | None
 ) -> tuple[list[PlannedHost], Sequence[str]]:
     from cudactl.workflow.choosing import choose, choose_planned
-    from cudactl.workflow.planning import check_unmoved, load_plans, plan_hosts, same_choices
+    from cudactl.workflow.planning import (
+        PATIENCE_S,
+        check_unmoved,
+        load_plans,
+        plan_hosts,
+        same_choices,
+    )
 
     if plan_file is None:
         targets, locks = choose(
@@ -67,7 +74,10 @@ def _plan(
             ssh_args=chosen.ssh_args,
         )
         choices = same_choices(targets, decided)
-        return plan_hosts(targets, locks, forks=chosen.forks, choices=choices), chosen.inventories
+        planned = plan_hosts(
+            targets, locks, forks=chosen.forks, choices=choices, patience_s=PATIENCE_S, say=note
+        )
+        return planned, chosen.inventories
     if chosen.lock is not None:
         raise UsageError(
             "PLAN-AND-LOCK",

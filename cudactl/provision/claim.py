@@ -20,8 +20,8 @@ from cudactl.contracts.state import HostLock, HostState
 PATH = "/run/cudactl/host.lock"
 LASTS_S = 2 * 3600.0
 
-# Runs on the host, as root: the first argument is "take" or "drop", the second the claim as JSON,
-# the third the run whose claim may be taken over because it is known to be dead.
+# Runs on the host, as root: the first argument is "take", "renew" or "drop", the second the claim as
+# JSON, the third the run whose claim may be taken over because it is known to be dead.
 SCRIPT = f"""\
 import json, os, sys, time
 path = {PATH!r}
@@ -40,6 +40,15 @@ if verb == "drop":
     if now and now.get("run_id") == claim["run_id"]:
         os.unlink(path)
     say(None)
+if verb == "renew":
+    now = there()
+    if now and now.get("run_id") == claim["run_id"]:
+        aside = path + "." + claim["run_id"]
+        with open(aside, "w") as f:
+            json.dump(claim, f)
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    say(now)
 os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
 now = there()
 if now and (now.get("run_id") == replace or now.get("expires", 0) < time.time()):
@@ -78,6 +87,11 @@ def new_claim(run_id: str) -> HostLock:
         since=now,
         expires=now + LASTS_S,
     )
+
+
+def renewed(claim: HostLock) -> HostLock:
+    """Return our claim, good for as long again from now on."""
+    return claim.model_copy(update={"expires": time.time() + LASTS_S})
 
 
 def controller_id() -> str:

@@ -14,11 +14,15 @@ from cudactl.contracts.errors import CudactlError, UnreachableError, UsageError
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Choices, Plan, SavedPlan
 from cudactl.contracts.state import HostState
-from cudactl.provision.claim import no_obstacle
+from cudactl.provision.claim import is_dead, no_obstacle
 from cudactl.provision.plan import make_plan
 from cudactl.provision.steps.distribution import DEADLINE_S, SCRIPT, missing, with_answer
 from cudactl.reach.fanout import Answer, run_probe, run_python
 from cudactl.reach.targets import Target
+
+PATIENCE_S = 600.0
+"""How long a run waits for the apt of one that was killed."""
+PAUSE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ def plan_hosts(
     on_answer: Callable[[Answer], None] | None = None,
     run_id: str = "",
     choices: Mapping[str, Choices] | None = None,
+    patience_s: float = 0.0,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[PlannedHost]:
     """Probe every target once and return its plan; an unreachable host has its reason instead.
 
@@ -52,6 +58,9 @@ def plan_hosts(
         on_answer: Receives every answer as it comes.
         run_id: Our own run, whose claim is no obstacle.
         choices: Host name → what the caller decided; hosts not named get the defaults.
+        patience_s: How long to wait for the apt of a killed run to end, seconds: what a host is
+            in the middle of cannot be planned from.
+        say: Receives what is waited for.
     """
     heard: dict[str, float] = {}
 
@@ -62,6 +71,14 @@ def plan_hosts(
 
     answers = run_probe(targets, ["state"], forks=forks, deadline_s=deadline_s, on_answer=hear)
     states = {answer.target.name: read_state(answer) for answer in answers}
+    until = time.monotonic() + patience_s
+    while busy := [t for t in targets if _finishing(states[t.name][0])]:
+        if time.monotonic() > until:
+            break
+        say(f"{', '.join(t.name for t in busy)}: waiting for apt, which a killed run began …")
+        time.sleep(PAUSE_S)
+        for answer in run_probe(busy, ["state"], forks=forks, deadline_s=deadline_s):
+            states[answer.target.name] = read_state(answer)
     _ask_apt(targets, locks, states, forks)
     planned = []
     for target in targets:
@@ -81,6 +98,14 @@ def plan_hosts(
             )
         planned.append(PlannedHost(target, lock, state, plan, error))
     return planned
+
+
+def _finishing(state: HostState | None) -> bool:
+    """Return True where apt is still at what a run began that is not there any more."""
+    if state is None or not state.dpkg_locked or state.records.interrupted is None:
+        return False
+    there = state.host_lock
+    return there is None or is_dead(there) or there.expires < time.time()
 
 
 def same_choices(targets: Sequence[Target], choices: Choices | None) -> dict[str, Choices]:

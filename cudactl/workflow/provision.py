@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,19 +93,20 @@ def apply_plans(
     claim = claims.new_claim(f"run-{uuid.uuid4().hex[:8]}")
     runs = [HostRun(p.plan, p.lock, _connection(p.target)) for p in todo if p.plan is not None]
     try:
-        outcomes = run_ansible(
-            runs,
-            claim,
-            inventories=inventories,
-            wheel_cache=cache,
-            forks=forks,
-            check=check,
-            diff=diff,
-            become_password=become_password,
-            verbosity=verbosity,
-            say=say,
-            on_progress=on_progress,
-        )
+        with _renewing([p.target for p in todo], claim, become_password):
+            outcomes = run_ansible(
+                runs,
+                claim,
+                inventories=inventories,
+                wheel_cache=cache,
+                forks=forks,
+                check=check,
+                diff=diff,
+                become_password=become_password,
+                verbosity=verbosity,
+                say=say,
+                on_progress=on_progress,
+            )
     except BaseException:
         # Ansible's own `always` does not run when it is stopped: give the hosts back from here.
         release([p.target for p in todo], claim, become_password)
@@ -130,6 +133,27 @@ def check_privilege(targets: Sequence[Target], become_password: str | None) -> N
                 expected="root",
                 remedy="set ansible_become: true for this host",
             )
+
+
+@contextmanager
+def _renewing(
+    targets: Sequence[Target], claim: HostLock, become_password: str | None
+) -> Iterator[None]:
+    """Keep our claims from expiring while a run takes longer than they last."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(claims.LASTS_S / 4):
+            said = claims.arguments("renew", claims.renewed(claim))
+            how: dict[str, Any] = {"become": True, "become_password": become_password}
+            run_python(targets, claims.SCRIPT, said, **how)
+
+    renewal = threading.Thread(target=renew, daemon=True)
+    renewal.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def release(targets: Sequence[Target], claim: HostLock, become_password: str | None) -> None:

@@ -18,7 +18,13 @@ from cudactl.provision.records import BASE
 from cudactl.reach.fanout import run_probe, run_python
 from cudactl.reach.targets import Target
 from cudactl.stack.lock.file import parse_lock, read_lock
-from cudactl.workflow.planning import PlannedHost, plan_hosts, read_state, same_choices
+from cudactl.workflow.planning import (
+    PATIENCE_S,
+    PlannedHost,
+    plan_hosts,
+    read_state,
+    same_choices,
+)
 
 # Prints the lock whose short hash is the first argument, as it lies on the host.
 READ = f"""\
@@ -67,7 +73,13 @@ def plan_rollbacks(
     else:
         locks = _locks_of(targets, forks)
     decided = (choices or Choices()).model_copy(update={"purpose": "rollback"})
-    return plan_hosts(targets, locks, forks=forks, choices=same_choices(targets, decided))
+    return plan_hosts(
+        targets,
+        locks,
+        forks=forks,
+        choices=same_choices(targets, decided),
+        patience_s=PATIENCE_S,
+    )
 
 
 def _locks_of(targets: Sequence[Target], forks: int) -> dict[str, StackLock]:

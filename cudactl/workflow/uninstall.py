@@ -11,7 +11,13 @@ from cudactl.contracts.state import HostState
 from cudactl.reach.fanout import run_probe
 from cudactl.reach.targets import Target
 from cudactl.workflow.locks import locks_for
-from cudactl.workflow.planning import PlannedHost, plan_hosts, read_state, same_choices
+from cudactl.workflow.planning import (
+    PATIENCE_S,
+    PlannedHost,
+    plan_hosts,
+    read_state,
+    same_choices,
+)
 from cudactl.workflow.rollback import read_locks_on
 
 
@@ -48,7 +54,7 @@ def plan_uninstalls(
     rest = [t for t in targets if t.name not in locks]
     locks.update(locks_for(rest, lock, inventories) if rest else {})
     choices = same_choices(targets, Choices(purpose="uninstall", purge=purge))
-    return plan_hosts(targets, locks, forks=forks, choices=choices)
+    return plan_hosts(targets, locks, forks=forks, choices=choices, patience_s=PATIENCE_S)
 
 
 def _newest(state: HostState) -> str | None:

@@ -103,6 +103,15 @@ def test_what_an_interrupted_run_was_touching_is_mended(apt_lock: StackLock) -> 
     assert "run-1" in made.steps[0].reason
 
 
+def test_a_trigger_that_an_interrupted_run_pulled_is_finished(apt_lock: StackLock) -> None:
+    pending = "install ok triggers-pending"
+    run = Interrupted(run_id="run-1", lock="aa", since=1.0)
+    made = plan(apt_lock, broken(apt_lock, "libc-bin", pending, interrupted=run))
+    assert [s.id for s in made.steps] == ["packages.mend"]
+    foreign = bare_like(broken(apt_lock, "libc-bin", pending), holds=[])
+    assert [f.code for f in plan(apt_lock, foreign).refusals] == ["PREFLIGHT-DPKG-BROKEN"]
+
+
 def test_records_that_dpkg_could_not_write_out_are_mended_after_a_run_of_ours(
     apt_lock: StackLock,
 ) -> None:

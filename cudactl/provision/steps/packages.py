@@ -125,12 +125,19 @@ def host_compiler_step(lock: StackLock, state: HostState, _: Choices) -> PlanSte
 def unmendable(lock: StackLock, state: HostState) -> list[BrokenPackage]:
     """Return the broken packages that are none of ours: a person has to say what becomes of them.
 
-    Ours are the lock's own, and all that the transaction of an interrupted run touched.
+    Ours are the lock's own, all that the transaction of an interrupted run touched, and triggers of
+    others that its packages pulled (libc-bin's, say, when a library was unpacked).
     """
     ours = {p.name for p in locked_debs(lock)} | set(state.records.brought)
-    if state.records.interrupted is not None:
-        ours.update(state.records.interrupted.packages)
-    return [b for b in state.broken if b.name.partition(":")[0] not in ours]
+    run = state.records.interrupted
+    if run is not None:
+        ours.update(run.packages)
+
+    def is_ours(broken: BrokenPackage) -> bool:
+        pulled = run is not None and broken.status.split()[-1].startswith("triggers-")
+        return pulled or broken.name.partition(":")[0] in ours
+
+    return [b for b in state.broken if not is_ours(b)]
 
 
 def mend_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | None:

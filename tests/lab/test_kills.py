@@ -1,0 +1,101 @@
+"""Killed at any instant, a second run converges, and nothing of anybody else's is lost.
+
+A short part is in `make test`; `make soak` kills 300 times (CUDACTL_KILLS says another number), at
+every task and across dpkg's phases, through installing, changing, going back and uninstalling.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cudactl.lab.hosts import Lab, LabHost
+from cudactl.lab.layout import MirrorState
+from cudactl.stack.lock.file import read_lock
+from tests.lab.killing import KillPoint, Victim, kill_points, left_behind, lock_of, others
+from tests.lab.running import SMALL, cudactl
+
+pytestmark = pytest.mark.lab
+
+
+class Life:
+    """A host that is brought from one lock to the next, and killed on the way."""
+
+    def __init__(self, lab: Lab, host: LabHost, old: Path, new: Path) -> None:
+        self.victim = Victim(lab, host, old.parent)
+        self.host, self.lab = host, lab
+        self.locks = {"old": old, "new": new}
+        self.ours = {p.name for path in (old, new) for p in read_lock(path).packages}
+        host.exec(["sh", "-c", "echo mine >/srv/data; echo mine >/etc/somebody-elses.conf"])
+        self.bring("old")
+        self.there = others(host, self.ours)
+        self.now = "old"
+
+    def arguments(self, to: str) -> list[str]:
+        if to == "bare":
+            return ["uninstall"]
+        return ["host", "--no-certify", "--lock", str(self.locks[to])]
+
+    def bring(self, to: str) -> subprocess.CompletedProcess[str]:
+        verb, *more = self.arguments(to)
+        where = [self.host.name, "-i", str(self.lab.inventory)]
+        return cudactl("provision", verb, *where, *more, "--yes")
+
+    def killed(self, point: KillPoint, to: str) -> bool:
+        """Kill a run on its way `to`, run it again, and hold the host against what must be."""
+        reached = self.victim.kill(point, *self.arguments(to))
+        done = self.bring(to)
+        told = f"{point} on the way from {self.now} to {to}"
+        assert done.returncode == 0, f"{told}: {done.stdout}{done.stderr}"
+        again = self.bring(to)
+        assert "nothing to do" in again.stdout, f"{told}: {again.stdout}{again.stderr}"
+        assert not left_behind(self.host), f"{told}: {left_behind(self.host)}"
+        found = others(self.host, self.ours)
+        lost = {k: (v, found.get(k)) for k, v in self.there.items() if found.get(k) != v}
+        assert not lost, f"{told}: {lost}"
+        self.now = to
+        return reached
+
+
+@pytest.fixture
+def life(
+    lab: Lab, mirror: MirrorState, fresh_host: Callable[[str], LabHost], tmp_path: Path
+) -> Life:
+    def lock(cudnn: str) -> Path:
+        wish = SMALL.replace('cudnn: "9"', f'cudnn: "{cudnn}"')
+        text = wish.format(os="debian-12", url=mirror.url, key=mirror.key_file)
+        return lock_of(lab, tmp_path / cudnn, text)
+
+    return Life(lab, fresh_host("debian-12"), lock("9.13"), lock("9.20"))
+
+
+def test_a_power_cut_in_the_middle_of_dpkg_is_mended(life: Life) -> None:
+    assert life.killed(KillPoint("dpkg", 14, "power"), "new")
+
+
+def test_a_controller_that_dies_while_apt_works_is_waited_for(life: Life) -> None:
+    assert life.killed(KillPoint("dpkg", 9, "controller"), "new")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(8 * 3600)
+def test_hundreds_of_kills_each_converge_with_nothing_lost(life: Life) -> None:
+    wanted = int(os.environ.get("CUDACTL_KILLS", "300"))
+    ways = {"old": ("new", "bare"), "new": ("old", "bare"), "bare": ("old", "new")}
+    killed, failed = 0, []
+    for number, point in enumerate(kill_points(7, tasks=14, phases=120)):
+        to = ways[life.now][number % 3 == 2]
+        try:
+            killed += life.killed(point, to)
+        except AssertionError as wrong:
+            failed.append(str(wrong)[:2000])
+            life.bring("old")
+            life.now = "old"
+        if killed >= wanted or len(failed) > 5:
+            break
+    print(f"{killed} kills")
+    assert not failed, "\n\n".join(failed)
