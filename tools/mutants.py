@@ -50,7 +50,7 @@ UNCHANGED = -1
 LEFT_OUT = (
     *("junk_anywhere", "whatever_is_missing", "hostile_examinations"),
     *("test_the_fault_turns", "the_first_thing_said", "fit_to_be_read"),
-    "each_answer_of_the_driver",
+    *("what_was_reviewed", "each_answer_of_the_driver"),
 )
 
 
@@ -180,6 +180,7 @@ def answers(case: Case) -> Any:  # noqa: ANN401 - compared, and nothing else
 
 def _diagnosed(case: Case) -> Any:  # noqa: ANN401
     from cudactl.judge.doctor import diagnose, exit_code
+    from cudactl.judge.doctor.show import diagnosis_text
     from tests.judge.doctor.test_doctor import there
 
     found = diagnose(case.document)
@@ -206,6 +207,7 @@ def _diagnosed(case: Case) -> Any:  # noqa: ANN401
         set(told[1:]) <= set(case.red.also),
         {one["code"] for one in first["explains"]} >= set(case.red.explains),
         readable and not re.search(r"None|%[sd]", texts),
+        diagnosis_text("h1", found),
     )
 
 

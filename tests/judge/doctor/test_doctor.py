@@ -32,6 +32,7 @@ from tests.judge.doctor.reds import (
     shadow,
     together,
 )
+from tests.judge.doctor.said import FILE, REDS, said
 
 CODES = [one.code for one in FINDINGS]
 
@@ -192,6 +193,13 @@ def test_what_is_said_is_fit_to_be_read_and_done(red: Red, tmp_path: Path) -> No
         assert one["confidence"] in ("certain", "likely", "possible")
         text = " ".join(one["seen"] + one["remedy"])
         assert not re.search(r"None|%[sd]", text), text
+
+
+def test_what_is_said_of_every_fault_is_what_was_reviewed(tmp_path: Path) -> None:
+    """A rule or a sentence that changes shows in said.txt; said.py writes it again."""
+    texts = [said(red, tmp_path / str(number)) for number, red in enumerate(REDS)]
+    reviewed = FILE.read_text().split("=== ")[1:]
+    assert [text.removeprefix("=== ") for text in texts] == reviewed
 
 
 @pytest.mark.parametrize("code", CODES)

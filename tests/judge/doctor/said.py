@@ -1,0 +1,40 @@
+"""What doctor says of every fault, as it is read: said.txt, for reviewers and as a test.
+
+A change of a rule or of a sentence shows in it, with the fault that it is about:
+
+    python -m tests.judge.doctor.said      writes it again; look at the difference
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from cudactl.judge.doctor import diagnose
+from cudactl.judge.doctor.show import diagnosis_text
+from tests.judge.doctor.machines import examine
+from tests.judge.doctor.reds import RED, Red
+
+FILE = Path(__file__).parent / "said.txt"
+# What it says of a wrong clock holds the time of day.
+REDS = [red for red in RED if red.code != "DOCTOR-CLOCK"]
+
+
+def said(red: Red, folder: Path) -> str:
+    """Return what doctor says of a machine with a fault."""
+    tree = red.base()
+    red.change(tree)
+    document = examine(tree, folder)
+    red.then(document)
+    return f"=== {red}\n{diagnosis_text('h1', diagnose(document))}\n\n"
+
+
+def main() -> None:
+    """Write the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        texts = [said(red, Path(folder) / str(number)) for number, red in enumerate(REDS)]
+    FILE.write_text("".join(texts))
+
+
+if __name__ == "__main__":
+    main()
