@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -275,3 +276,29 @@ def test_a_wrong_call_of_gate_never_opens_it(
     done = verb("gate", "--root", machine, *arguments)
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["code"] == "GATE-CALL"
+
+
+def test_what_is_sent_is_the_sources_without_their_docstrings() -> None:
+    """Nothing but docstrings is missing, and every line has its number."""
+
+    def shape(text: bytes) -> tuple[str, list[int]]:
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                continue
+            if node.body and isinstance(node.body[0], ast.Expr):
+                said = node.body[0].value
+                if isinstance(said, ast.Constant) and isinstance(said.value, str):
+                    said.value = ""
+        lines = [node.lineno for node in ast.walk(tree) if hasattr(node, "lineno")]
+        return ast.dump(tree), lines
+
+    with zipfile.ZipFile(io.BytesIO(zipapp.build())) as archive:
+        names = [name for name in archive.namelist() if name.startswith("cudactl/probe/")]
+        names += [name for name in archive.namelist() if name.startswith("cudactl/judge/")]
+        sent = {name: archive.read(name) for name in names if name.endswith(".py")}
+    assert len(sent) > 100
+    for name, text in sent.items():
+        source = (zipapp.PACKAGE / name.partition("/")[2]).read_bytes()
+        assert shape(text) == shape(source), name
+        assert not text.startswith(b'"""'), name
