@@ -6,6 +6,8 @@ depend on each other, and which packages own a file, is the lab's own choice whe
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cudactl.lab.simulated.build import text
 from cudactl.lab.universe.shape import Payload, Workshop, parts, script
 from cudactl.stack.bundle.repository import Deb
@@ -22,6 +24,28 @@ REBOOT = script(
     "touch /var/run/reboot-required",
     'echo "$DPKG_MAINTSCRIPT_PACKAGE" >>/var/run/reboot-required.pkgs',
 )
+UNIT = b"""\
+[Unit]
+Description=Simulated by cudactl's lab. CUDACTL-SIMULATED-LIBRARY
+ConditionPathExists=/proc/driver/nvidia/version
+
+[Service]
+ExecStart=/bin/sleep infinity
+
+[Install]
+WantedBy=multi-user.target
+"""
+"""A service that runs where a driver does, and that nothing enables by itself."""
+DKMS_CONF = """\
+# CUDACTL-SIMULATED-LIBRARY: the module drives nothing.
+PACKAGE_NAME="nvidia"
+PACKAGE_VERSION="{driver}"
+BUILT_MODULE_NAME[0]="nvidia"
+DEST_MODULE_LOCATION[0]="/updates/dkms"
+AUTOINSTALL="yes"
+"""
+MODULE = Path(__file__).parent.parent / "simulated" / "module" / "nvidia.c"
+LICENCES = {True: "Dual MIT/GPL", False: "NVIDIA"}
 DRIVER_FIELDS = {
     "section": "NVIDIA",
     "source": "nvidia-graphics-drivers",
@@ -84,6 +108,7 @@ def _ubuntu(driver: str, shop: Workshop) -> list[Deb]:
             deb(
                 dkms,
                 [*same(source, common), "dkms"],
+                _dkms(driver, module, shop),
                 provides=["nvidia-dkms-kernel"],
                 conflicts=["nvidia-dkms-kernel"],
                 replaces=["nvidia-dkms-kernel"],
@@ -161,14 +186,14 @@ def _debian(driver: str, shop: Workshop) -> list[Deb]:
         library("libnvcuvid1", "libnvcuvid.so.1"),
         library("libnvidia-encode1", "libnvidia-encode.so.1"),
         library("nvidia-driver-libs", "libGLX_nvidia.so.0"),
-        deb("nvidia-persistenced", []),
+        deb("nvidia-persistenced", [], _unit(Payload(shop), "nvidia-persistenced")),
         deb("firmware-nvidia-gsp", [], _firmware(driver, shop)),
         deb("nvidia-kernel-support", same("firmware-nvidia-gsp"), _modprobe(shop)),
         *(
             deb(
                 f"nvidia-kernel{flavour}-dkms",
                 [*same("nvidia-kernel-support"), "dkms"],
-                _source(driver, f"kernel{flavour}", shop),
+                _dkms(driver, f"kernel{flavour}", shop, _source(driver, f"kernel{flavour}", shop)),
                 scripts={"postinst": REBOOT},
                 **kernel,
             )
@@ -203,8 +228,8 @@ def _fabric(driver: str, shop: Workshop, family: str) -> list[Deb]:
         "/usr/bin/nv-fabricmanager", _tool("nv-fabricmanager", driver), 0o755
     )
     debs = [
-        shop.deb("nvidia-fabricmanager", version, (), fabric),
-        shop.deb("nvidia-imex", version),
+        shop.deb("nvidia-fabricmanager", version, (), _unit(fabric, "nvidia-fabricmanager")),
+        shop.deb("nvidia-imex", version, (), _unit(Payload(shop), "nvidia-imex")),
         shop.deb(
             "libnvidia-nscq",
             version,
@@ -289,6 +314,7 @@ def _ubuntu_payload(name: str, driver: str, shop: Workshop) -> Payload:
     if base == "nvidia-compute-utils":
         tool = _tool("nvidia-persistenced", driver)
         payload.file("/usr/bin/nvidia-persistenced", tool, 0o755)
+        _unit(payload, "nvidia-persistenced")
     return payload
 
 
@@ -316,9 +342,39 @@ def _modprobe(shop: Workshop) -> Payload:
 
 
 def _source(driver: str, module: str, shop: Workshop) -> Payload:
-    """The source's folder without a dkms.conf: there is nothing that could be built."""
-    path = f"/usr/src/nvidia-{driver}/{module}/README"
-    return Payload(shop).file(path, b"CUDACTL-SIMULATED-LIBRARY: no module source in the lab\n")
+    """The source's folder: nothing that could be built, and the line that tells its flavour."""
+    folder = f"/usr/src/nvidia-{driver}/{module}"
+    licence = LICENCES[module == "kernel-open"]
+    return (
+        Payload(shop)
+        .file(f"{folder}/README", b"CUDACTL-SIMULATED-LIBRARY: no module source in the lab\n")
+        .file(f"{folder}/nvidia/nv.c", f'MODULE_LICENSE("{licence}");\n'.encode())
+    )
+
+
+def _kbuild(driver: str, licence: str) -> str:
+    is_open = int(licence == LICENCES[True])
+    return (
+        "obj-m := nvidia.o\n"
+        f"ccflags-y := -DCUDACTL_VERSION='\"{driver}\"' -DCUDACTL_OPEN={is_open} "
+        f"-DCUDACTL_LICENCE='\"{licence}\"'\n"
+    )
+
+
+def _dkms(driver: str, module: str, shop: Workshop, payload: Payload | None = None) -> Payload:
+    """What DKMS is told of the source, and a module that builds, loads and drives nothing."""
+    folder = f"/usr/src/nvidia-{driver}"
+    licence = LICENCES[module == "kernel-open"]
+    return (
+        (payload or Payload(shop))
+        .file(f"{folder}/dkms.conf", DKMS_CONF.format(driver=driver).encode())
+        .file(f"{folder}/nvidia.c", MODULE.read_bytes())
+        .file(f"{folder}/Kbuild", _kbuild(driver, licence).encode())
+    )
+
+
+def _unit(payload: Payload, name: str) -> Payload:
+    return payload.file(f"/usr/lib/systemd/system/{name}.service", UNIT)
 
 
 def _cuda(driver: str) -> int:
