@@ -1,8 +1,8 @@
 """Speed of the stack verbs, for `make bench`: judging many specs, locking warm and cold, GPU lists.
 
 Wall seconds of whole processes, medians of several runs. The cold lock is held against apt itself,
-simulating the installation of the same packages from the same index of 10,000 stanzas, both without
-their caches, in turn.
+simulating the installation of the same packages from the same index (of 10,000 stanzas, or of a
+distribution's 60,000), both without their caches, in turn.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench_archive import PARAGRAPHS, write_archive
 from bench_figure import BIN, Figure
 
 from cudactl.contracts.lock import StackLock
@@ -56,7 +57,8 @@ def measure(folder: Path) -> list[Figure]:
         return lock()
 
     lock()
-    apt = _apt(folder, mirror, key, read_lock(stack.with_suffix(".lock")))
+    lines = f"deb [signed-by={key}] file://{mirror.repository('ubuntu2404')} /\n"
+    apt = _apt(folder / "apt", lines, read_lock(stack.with_suffix(".lock")))
     specs = [str(path) for path in _specs(folder)]
     check = [str(BIN / "cudactl"), "stack", "check", "--json", *specs]
     pairs = [(cold_lock(), apt()) for _ in range(RUNS)]
@@ -71,6 +73,7 @@ def measure(folder: Path) -> list[Figure]:
             statistics.median(a / b for a, b in pairs),
             1.0,
         ),
+        _archive(folder / "archive", environment),
         _absolute(
             "gpu list", lambda: _wall([str(BIN / "cudactl"), "gpu", "list"], environment), 0.3
         ),
@@ -114,16 +117,44 @@ def _fields(paragraph: str) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in paragraph.splitlines() if line[:1].strip())
 
 
-def _apt(folder: Path, mirror: Mirror, key: Path, lock: StackLock) -> Callable[[], float]:
+def _archive(folder: Path, environment: dict[str, str]) -> Figure:
+    """Return what locking a driver from an archive of a distribution's size takes."""
+    folder.mkdir()
+    key = SigningKey.create(folder / "key", "Bench <bench@example.invalid>")
+    (folder / "key.asc").write_text(key.public_key)
+    lines = write_archive(folder / "debian", key)
+    url = (folder / "debian").as_uri()
+    stack = folder / "stack.yaml"
+    stack.write_text(
+        "os: debian-12\ndriver: {source: distro}\n"
+        f"archive: {{url: {url}, security: {url}, key: key.asc}}\n"
+    )
+
+    def lock() -> float:
+        shutil.rmtree(environment["XDG_CACHE_HOME"], ignore_errors=True)
+        return _wall([str(BIN / "cudactl"), "stack", "lock", str(stack)], environment)
+
+    lock()
+    apt = _apt(folder / "apt", lines, read_lock(stack.with_suffix(".lock")))
+    pairs = [(lock(), apt()) for _ in range(RUNS)]
+    return Figure(
+        f"stack lock from an archive, cold, {PARAGRAPHS} stanzas",
+        statistics.median(a for a, _ in pairs),
+        "apt-get -s install, cold",
+        statistics.median(b for _, b in pairs),
+        statistics.median(a / b for a, b in pairs),
+        1.0,
+    )
+
+
+def _apt(root: Path, lines: str, lock: StackLock) -> Callable[[], float]:
     """Return apt's own simulation of the same packages, in folders of its own, without a cache."""
-    root = folder / "apt"
     for name in ("state/lists/partial", "cache/archives/partial", "etc/preferences.d"):
         (root / name).mkdir(parents=True)
     stanza = "Package: {}\nStatus: install ok installed\nVersion: 99\nArchitecture: all\n"
     stanza += "Maintainer: none\nDescription: none\n\n"
     (root / "status").write_text("".join(stanza.format(e.name) for e in lock.external))
-    address = f"file://{mirror.repository('ubuntu2404')}"
-    (root / "list").write_text(f"deb [signed-by={key}] {address} /\n")
+    (root / "list").write_text(lines)
     (root / "etc/preferences.d/lock.pref").write_text(
         "\n".join(
             f"Package: {p.name}\nPin: version {p.version}\nPin-Priority: 1001\n"
