@@ -166,7 +166,14 @@ def _anew(
         The lock, the overrides that it took, and the remark when there is none.
     """
     if spec.driver is not None and spec.driver.source == "distro":
-        return None, [], _not_again("the driver is the distribution's, which is not locked yet")
+        return (
+            None,
+            [],
+            _not_again(
+                "the driver is from the distribution's archive, which capture does not ask (cudactl "
+                "stack lock does)"
+            ),
+        )
     distribution = catalogue.distribution(spec.os)
     allowed: list[Allowance] = []
     for _ in range(MOST_OVERRIDES):
