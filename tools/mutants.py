@@ -151,17 +151,11 @@ def _evidence() -> list[Case]:
 def _examinations() -> list[Case]:
     from tests.judge.doctor.machines import examine, healthy
     from tests.judge.doctor.reds import RED
+    from tests.judge.doctor.said import examined
 
-    found = []
     with tempfile.TemporaryDirectory() as folder:
-        found.append(Case(examine(healthy(), Path(folder) / "healthy"), None))
-        for number, red in enumerate(RED):
-            tree = red.base()
-            red.change(tree)
-            document = examine(tree, Path(folder) / str(number))
-            red.then(document)
-            found.append(Case(document, red))
-    return found
+        well = Case(examine(healthy(), Path(folder)), None)
+    return [well, *(Case(examined(red), red) for red in RED)]
 
 
 def answers(case: Case) -> Any:  # noqa: ANN401 - compared, and nothing else

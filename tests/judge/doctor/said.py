@@ -7,8 +7,10 @@ A change of a rule or of a sentence shows in it, with the fault that it is about
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from cudactl.judge.doctor import diagnose
 from cudactl.judge.doctor.show import diagnosis_text
@@ -20,20 +22,25 @@ FILE = Path(__file__).parent / "said.txt"
 REDS = [red for red in RED if red.code != "DOCTOR-CLOCK"]
 
 
-def said(red: Red, folder: Path) -> str:
-    """Return what doctor says of a machine with a fault."""
+@functools.cache
+def examined(red: Red) -> dict[str, Any]:
+    """Return the examination of a machine with a fault; nobody changes it."""
     tree = red.base()
     red.change(tree)
-    document = examine(tree, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        document = examine(tree, Path(folder))
     red.then(document)
-    return f"=== {red}\n{diagnosis_text('h1', diagnose(document))}\n\n"
+    return document
+
+
+def said(red: Red) -> str:
+    """Return what doctor says of a machine with a fault."""
+    return f"=== {red}\n{diagnosis_text('h1', diagnose(examined(red)))}\n\n"
 
 
 def main() -> None:
     """Write the file."""
-    with tempfile.TemporaryDirectory() as folder:
-        texts = [said(red, Path(folder) / str(number)) for number, red in enumerate(REDS)]
-    FILE.write_text("".join(texts))
+    FILE.write_text("".join(map(said, REDS)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,9 @@ from tests.judge.doctor.reds import (
     shadow,
     together,
 )
-from tests.judge.doctor.said import FILE, REDS, said
+from tests.judge.doctor.said import FILE, REDS, examined, said
 
 CODES = [one.code for one in FINDINGS]
-
-
-def examination_of(red: Red, folder: Path) -> dict[str, Any]:
-    tree = red.base()
-    red.change(tree)
-    document = examine(tree, folder)
-    red.then(document)
-    return document
 
 
 def test_a_healthy_machine_has_nothing_said_of_it(tmp_path: Path) -> None:
@@ -149,8 +142,8 @@ def test_files_that_the_first_program_makes_are_no_fault(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("red", RED, ids=str)
-def test_the_cause_is_the_first_thing_said(red: Red, tmp_path: Path) -> None:
-    found = diagnose(examination_of(red, tmp_path))
+def test_the_cause_is_the_first_thing_said(red: Red) -> None:
+    found = diagnose(examined(red))
     codes = [one["code"] for one in found["findings"]]
     assert codes[:1] == [red.code], found["findings"]
     assert not [one for one in found["unread"] if "cannot be read" in one["why"]]
@@ -183,8 +176,8 @@ def there(document: dict[str, Any], place: str) -> bool:
 
 
 @pytest.mark.parametrize("red", RED, ids=str)
-def test_what_is_said_is_fit_to_be_read_and_done(red: Red, tmp_path: Path) -> None:
-    document = examination_of(red, tmp_path)
+def test_what_is_said_is_fit_to_be_read_and_done(red: Red) -> None:
+    document = examined(red)
     for one in diagnose(document)["findings"]:
         assert [place for place in one["where"] if not there(document, place)] == []
         for key in ("seen", "where", "remedy"):
@@ -195,9 +188,9 @@ def test_what_is_said_is_fit_to_be_read_and_done(red: Red, tmp_path: Path) -> No
         assert not re.search(r"None|%[sd]", text), text
 
 
-def test_what_is_said_of_every_fault_is_what_was_reviewed(tmp_path: Path) -> None:
+def test_what_is_said_of_every_fault_is_what_was_reviewed() -> None:
     """A rule or a sentence that changes shows in said.txt; said.py writes it again."""
-    texts = [said(red, tmp_path / str(number)) for number, red in enumerate(REDS)]
+    texts = [said(red) for red in REDS]
     reviewed = FILE.read_text().split("=== ")[1:]
     assert [text.removeprefix("=== ") for text in texts] == reviewed
 
@@ -287,8 +280,9 @@ def _places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def test_hostile_examinations_are_diagnosed_or_refused(value: Any, tmp_path: Path) -> None:
     document = examine(RED[0].base(), tmp_path / "wsl")
     for whole in (document, examine(healthy(), tmp_path / "host")):
+        kept = pickle.dumps(whole)
         for *parents, last in _places({k: whole[k] for k in ("state", "signs", "legs")}):
-            copied = copy.deepcopy(whole)
+            copied = pickle.loads(kept)
             node: Any = copied
             for key in parents:
                 node = node[key]
