@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 RUNTIME = "nvidia-container-runtime"
+DOCKERD = ("/usr/bin/dockerd", "/usr/sbin/dockerd")  # Debian's is in sbin
 CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi", "/run/cdi")
 PODMAN_HOOKS = ("/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d")
 # A vendor's specification is some 60 KB.
@@ -25,7 +26,7 @@ MOST_FILES = 50
 def runtimes(root: Root, packages: Dict[str, str]) -> List[Dict[str, Any]]:
     """Return ContainerRuntime for each engine that is installed."""
     readers = (
-        (("/usr/bin/dockerd", "/snap/bin/docker"), _docker),
+        ((*DOCKERD, "/snap/bin/docker"), _docker),
         (("/usr/bin/containerd", "/usr/local/bin/containerd"), _containerd),
         (("/usr/bin/podman",), _podman),
         (("/usr/bin/crio", "/usr/local/bin/crio"), _crio),
@@ -46,7 +47,7 @@ def _engine(name: str, config: Optional[str], **known: Any) -> Dict[str, Any]:  
 
 def _docker(root: Root, _: Dict[str, str]) -> Dict[str, Any]:
     path = "/etc/docker/daemon.json"
-    if not root.exists("/usr/bin/dockerd"):
+    if not any(root.exists(program) for program in DOCKERD):
         path = "/var/snap/docker/current/config/daemon.json"
     text = root.text(path)
     if text is None and root.exists(path):
@@ -162,7 +163,9 @@ def _imported(root: Root, value: str, base: str) -> List[Tuple[List[str], str, s
         folder, names = os.path.split(pattern)
         matching = [n for n in root.list(folder) if fnmatch.fnmatchcase(n, names)]
         for name in matching[:MOST_FILES]:
-            found += toml((root.text("%s/%s" % (folder, name)) or "")[:LARGEST])
+            path = "%s/%s" % (folder, name)
+            if os.path.isfile(root.at(path)):  # a pattern may also hit what never ends
+                found += toml((root.text(path) or "")[:LARGEST])
     return found
 
 

@@ -75,8 +75,9 @@ def kernel(root: Root) -> Dict[str, Any]:
 
 def _booted_at(root: Root) -> Optional[float]:
     for line in (root.text("/proc/stat") or "").splitlines():
-        if line.startswith("btime "):
-            return float(line.split()[1])
+        words = line.split()
+        if len(words) == 2 and words[0] == "btime" and words[1][:18].isdigit():
+            return float(words[1][:18])
     return None
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cudactl.contracts.state_kernel import DkmsBuild, ModuleFile, ModuleState
+from cudactl.contracts.state_kernel import DkmsBuild, KernelState, ModuleFile, ModuleState
 from cudactl.probe import modules
 from cudactl.probe.boot_loader import initramfs, next_boot, release_key
 from cudactl.probe.hardware import module
+from cudactl.probe.system import kernel
 from tests.probe.tree import SIGNED, kernel_module, make, signature
 
 GRUB = """\
@@ -342,3 +343,30 @@ def test_the_signing_key_is_enrolled_or_not(
     tmp_path: Path, files: dict[str, str | bytes], enrolled: bool | None
 ) -> None:
     assert modules.mok_enrolled(make(tmp_path, files)) is enrolled
+
+
+@pytest.mark.parametrize(
+    ("text", "booted"),
+    [
+        ("cpu 1 2\nbtime 1700000000\n", 1_700_000_000.0),
+        ("btime x\n", None),
+        ("btime\n", None),
+        ("btime 1 2\n", None),
+        ("", None),
+    ],
+)
+def test_when_the_kernel_started_and_which_are_installed(
+    tmp_path: Path, text: str, booted: float | None
+) -> None:
+    root = make(
+        tmp_path,
+        {
+            "/proc/stat": text,
+            "/lib/modules/6.8.0-101-generic/kernel/x": "",
+            "/lib/modules/6.8.0-31-generic/kernel/x": "",
+            "/lib/modules/6.8.0-9-rest/modules.dep": "",
+        },
+    )
+    found = KernelState.model_validate(kernel(root))
+    assert found.booted_at == booted
+    assert found.installed == ["6.8.0-31-generic", "6.8.0-101-generic"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,16 @@ def test_podman_takes_devices_by_cdi_from_4_1_on(
 ) -> None:
     found = engine(tmp_path, {"/usr/bin/podman": ""}, podman=version)
     assert (found.nvidia, found.cdi) == (False, cdi)
+
+
+def test_an_import_of_what_never_ends_is_left_alone(tmp_path: Path) -> None:
+    files: Files = {
+        "/usr/bin/containerd": "",
+        "/etc/containerd/config.toml": "imports = ['conf.d/*']\n",
+    }
+    make(tmp_path, files, {"/etc/containerd/conf.d/zero": "/dev/zero"})
+    os.mkfifo(tmp_path / "etc/containerd/conf.d/pipe")
+    assert engine(tmp_path, {}).nvidia is False
 
 
 def test_podman_with_the_hook_or_the_runtime(tmp_path: Path) -> None:
