@@ -135,7 +135,9 @@ def run_ansible(
         if on_progress is not None:
             role = str(data.get("role") or "") or None
             taken = time.monotonic() - since
-            on_progress(Progress(host, task, role, status, taken, said, differences(result)))
+            on_progress(
+                Progress(host, task, role, status, taken, said, differences(result) if diff else "")
+            )
         return True
 
     with _private_folder() as folder:

@@ -25,6 +25,11 @@ options:
     type: list
     elements: dict
     default: []
+  without:
+    description: Packages that go in the transaction which these are fetched for.
+    type: list
+    elements: str
+    default: []
   remove:
     description: Folders of locks that nobody would return to.
     type: list
@@ -114,6 +119,8 @@ def fetch(module, folder, packages, missing):
         else os.path.join(folder, p["file"])
         for p in packages
     ]
+    # apt solves a transaction to know what to fetch: it must be the one that is going to be.
+    wanted += [name + "-" for name in module.params["without"]]
     options = ["--option=Dir::Cache::archives=" + incoming]
     options += ["--option=DPkg::Lock::Timeout=%d" % module.params["lock_timeout"]]
     code, out, err = module.run_command(
@@ -147,6 +154,7 @@ def main():
             "folder": {"type": "path", "required": True},
             "packages": {"type": "list", "elements": "dict", "required": True},
             "link": {"type": "list", "elements": "dict", "default": []},
+            "without": {"type": "list", "elements": "str", "default": []},
             "remove": {"type": "list", "elements": "path", "default": []},
             "lock_timeout": {"type": "int", "default": 600},
         },

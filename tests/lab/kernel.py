@@ -117,7 +117,7 @@ LSINITRAMFS = "#!/bin/sh\n# CUDACTL-SIMULATED-LIBRARY\ncat $1\n"
 UNIT = """\
 [Unit]
 Description=Simulated kernel. CUDACTL-SIMULATED-LIBRARY
-Before=ssh.service multi-user.target
+Before=ssh.service nvidia-persistenced.service multi-user.target
 
 [Service]
 Type=oneshot

@@ -10,7 +10,6 @@ from typing import Any
 
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Change, Choices, PlanStep
-from cudactl.contracts.preferences import GENERATED
 from cudactl.contracts.state import HostState
 from cudactl.provision.steps.apt import installed_version, locked_debs
 from cudactl.provision.steps.driver_facts import built_by_dkms, driver_version, without_module
@@ -22,6 +21,8 @@ PARAMETERS = "/etc/modprobe.d/cudactl-nvidia.conf"
 MODULES = "/etc/modules-load.d/cudactl-nvidia.conf"
 PERSISTENCE = "nvidia-persistenced.service"
 PERSISTENCE_DROP_IN = f"/etc/systemd/system/{PERSISTENCE}.d/cudactl-persistence.conf"
+# Without the lock's name: another lock is no reason to make an initramfs again.
+HEAD = "# Written by cudactl; changes here are overwritten.\n"
 # Names of the modules that a spec's words stand for.
 MODULE_NAMES = {"peermem": "nvidia-peermem", "gdrcopy": "gdrdrv"}
 # Packages that bring the persistence daemon: NVIDIA's for Ubuntu, Ubuntu's, and Debian's.
@@ -35,7 +36,7 @@ def driver_files(lock: StackLock) -> list[DesiredFile]:
     """Return the files that the driver needs beside its packages."""
     if driver_version(lock) is None:
         return []
-    head = GENERATED.format(lock=lock.short_hash)
+    head = HEAD
     spec = lock.spec.driver
     parameters = spec.parameters if spec is not None else {}
     modules = spec.modules if spec is not None else []

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Change, Choices, PlanStep
-from cudactl.contracts.preferences import GENERATED
 from cudactl.contracts.state import HostState
 from cudactl.provision.steps.apt import installed_version, locked_debs
+from cudactl.provision.steps.driver import HEAD
 from cudactl.provision.steps.driver_facts import driver_version, upstream_version
 from cudactl.provision.steps.files import DesiredFile, file_changes, file_variables
 from cudactl.provision.steps.rates import PER_ROLE_S
@@ -85,7 +85,7 @@ def fabric_files(lock: StackLock, state: HostState) -> list[DesiredFile]:
     """Return the file that gives the fabric manager the time that systemd would not."""
     if FABRIC_MANAGER not in fabric_services(lock, state):
         return []
-    content = f"{GENERATED.format(lock=lock.short_hash)}[Service]\nTimeoutStartSec={READY_S}\n"
+    content = f"{HEAD}[Service]\nTimeoutStartSec={READY_S}\n"
     return [DesiredFile(path=TIMEOUT, content=content)]
 
 

@@ -190,6 +190,11 @@ def _reload(lock: StackLock, state: HostState, why: list[str]) -> PlanStep:
         changes=[
             Change(kind="module", name="nvidia", before=state.module.loaded, after=version),
             *(Change(kind="service", name=u, before="running", after="restarted") for u in stop),
+            *(
+                Change(kind="service", name=u, before="stopped", after="running")
+                for u in start
+                if u not in stop and u in state.services
+            ),
         ],
         seconds=RELOAD_S,
         variables={
