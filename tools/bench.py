@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: how fast cudactl is, each figure beside its bar; exits 1 when one is missed.
 
-tools/bench.py [start] [probe] [hosts] [stack]     only these; without any: all of them
+tools/bench.py [start] [probe] [hosts] [fleet] [stack]     only these; without any: all of them
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bench_fleet
 import bench_hosts
 import bench_probe
 import bench_stack
@@ -20,6 +21,7 @@ SUITES = {
     "start": bench_start,
     "probe": bench_probe,
     "hosts": bench_hosts,
+    "fleet": bench_fleet,
     "stack": bench_stack,
 }
 
