@@ -18,9 +18,10 @@ HOSTS = 20
 RUNS = 7
 DELAY_S = 1
 SLOW = f"""\
-printf '#!/bin/sh\\nsleep {DELAY_S}\\nexec sh -c "$SSH_ORIGINAL_COMMAND"\\n' > /usr/local/sbin/slowly
-chmod 755 /usr/local/sbin/slowly
-echo 'ForceCommand /usr/local/sbin/slowly' > /etc/ssh/sshd_config.d/slowly.conf
+slowly=/usr/local/sbin/slowly
+printf '#!/bin/sh\\nsleep {DELAY_S}\\nexec sh -c "$SSH_ORIGINAL_COMMAND"\\n' > $slowly
+chmod 755 $slowly
+echo "ForceCommand $slowly" > /etc/ssh/sshd_config.d/slowly.conf
 systemctl reload ssh
 """
 """Makes every command over SSH begin a second later, as Ansible sends one for each task."""
