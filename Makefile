@@ -6,7 +6,7 @@ YAML := $(wildcard playbooks roles)
 EVERYDAY := not soak and not gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit lab-test bench soak mutants clean
+.PHONY: help setup demo test lint types unit lab-test bench soak mutants collection clean
 
 help:  ## Show this list
 	@echo 'make demo     watch cudactl provision two lab hosts and certify them'
@@ -20,6 +20,7 @@ help:  ## Show this list
 	@echo 'make bench    measure what the README promises'
 	@echo 'make soak     the long tests'
 	@echo 'make mutants  change the judge in every small way: does some test see it? (an hour or more)'
+	@echo 'make collection  build the Ansible collection cudactl.stack into dist/'
 	@echo 'make clean    remove lab hosts, their images and everything that was built'
 
 setup:
@@ -57,6 +58,9 @@ soak: setup
 
 mutants: setup
 	$(BIN)/python tools/mutants.py $(MUTANTS)
+
+collection: setup
+	$(BIN)/python tools/collection.py -o dist
 
 clean:
 	@if [ -x $(BIN)/cudactl ]; then \

@@ -10,6 +10,7 @@ from the command line, from AWX and from a hand-written play alike.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import tempfile
 import time
@@ -58,11 +59,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._variables = variables
         host = str(variables["inventory_hostname"])
         run = self._task.args.get("run") or {}
-        claim = (
-            HostLock.model_validate(run)
-            if run
-            else claims.new_claim(f"ansible-{uuid.uuid5(uuid.NAMESPACE_OID, host).hex[:8]}")
-        )
+        claim = HostLock.model_validate(run) if run else _claim_of_play(host)
         check_mode = bool(self._task.check_mode)
         try:
             choices = Choices.model_validate(self._task.args.get("choices") or {})
@@ -192,3 +189,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             told = [line for line in said if line.strip() and "Shared connection" not in line]
             raise AnsibleActionFail(f"{what}: {told[-1] if told else 'no message'}")
         return str(done["stdout"])
+
+
+def _claim_of_play(host: str) -> HostLock:
+    """Return the claim of a play that no cudactl started: the same in all of its tasks.
+
+    It names this very run of Ansible (tasks run in its children), so that no other one, here or on
+    another controller, takes it for its own.
+    """
+    pid = os.getppid()
+    identity = f"{host} {claims.controller_id()} {pid}"
+    claim = claims.new_claim(f"ansible-{uuid.uuid5(uuid.NAMESPACE_OID, identity).hex[:8]}")
+    return claim.model_copy(update={"pid": pid})

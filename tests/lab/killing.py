@@ -183,7 +183,7 @@ def left_behind(host: LabHost) -> str:
     return host.exec(["sh", "-c", script]).strip()
 
 
-def lock_of(lab: Lab, folder: Path, wish: str) -> Path:
+def lock_of(folder: Path, wish: str) -> Path:
     """Lock a wish and return the lock's file."""
     folder.mkdir()
     (folder / "stack.yaml").write_text(wish)
