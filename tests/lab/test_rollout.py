@@ -36,11 +36,21 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
         yield there
 
 
+@pytest.fixture
+def terminal(slurm: SlurmCluster, tmp_path: Path) -> Iterator[Terminal]:
+    made = Terminal(slurm, tmp_path / "state")
+    yield made
+    for process in made.begun:
+        process.kill()
+        process.wait()
+
+
 class Terminal:
     """Runs `cudactl rollout` as a user of the cluster does."""
 
     def __init__(self, slurm: SlurmCluster, state: Path) -> None:
         self.environment = {**slurm.environment, "CUDACTL_STATE_DIR": str(state)}
+        self.begun: list[subprocess.Popen[bytes]] = []
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -52,10 +62,12 @@ class Terminal:
 
     def begin(self, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
         with log.open("wb") as out:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [str(BIN / "cudactl"), "rollout", *arguments],
                 env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
+        self.begun.append(process)
+        return process
 
     def status(self) -> dict[str, Any]:
         done = self.run("status", "--json")
@@ -71,7 +83,7 @@ class Terminal:
         return {h["name"]: h["phase"] or h["status"] for h in document["hosts"]}
 
     def wait(self, process: subprocess.Popen[bytes], log: Path, until: Callable[[], bool]) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not until():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
@@ -83,6 +95,7 @@ def test_a_rollout_over_slurms_nodes(
     make_lock: Callable[[str, str], Path],
     fresh_host: Callable[[str], LabHost],
     slurm: SlurmCluster,
+    terminal: Terminal,
     tmp_path: Path,
 ) -> None:
     first, broken, busy = (fresh_host("debian-12") for _ in range(3))
@@ -94,7 +107,6 @@ def test_a_rollout_over_slurms_nodes(
     where = ["-i", str(lab.inventory), "-i", str(tmp_path / "nodes.yml")]
     lock = make_lock(FEW, "debian-12")
     care = ["--lock", str(lock), "--max-down", "2", "--poll", "0.5", "--yes"]
-    terminal = Terminal(slurm, tmp_path / "state")
     log = tmp_path / "start.log"
 
     # The canary alone; its controller is killed in the middle of Ansible's work on it.
@@ -115,7 +127,7 @@ def test_a_rollout_over_slurms_nodes(
 
     # Resumed: it goes on with the canary, then takes two at once. One fails: no further one is
     # taken, and the one that waits for its job is finished.
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while terminal.status()["controller"] is not None:
         assert time.monotonic() < end, "a worker outlived its controller"
         time.sleep(0.1)

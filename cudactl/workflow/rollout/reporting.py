@@ -48,6 +48,12 @@ def make_report(
         counts[host.status] += 1
     # Only the lock tells whether somebody still works on what the journal says is being done.
     cut_off = driver is None and state.status in ("running", "pausing", "aborting")
+    if cut_off:
+        middle = [f"{h.name} ({h.phase})" for h in state.hosts.values() if h.status == "running"]
+        said = f"; in the middle: {', '.join(middle[:8])}" if middle else ""
+        more = f" and {len(middle) - 8} more" if len(middle) > 8 else ""
+        text = f"no controller works on it any more{said}{more}"
+        state = state.model_copy(update={"code": None, "text": text})
     return RolloutReport(
         id=state.id,
         status="interrupted" if cut_off else state.status,

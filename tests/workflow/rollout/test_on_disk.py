@@ -154,7 +154,9 @@ def test_a_rollout_that_nobody_drives_is_paused_and_aborted_at_once(driven: Driv
 def test_an_abort_in_the_middle_is_finished_by_the_next_controller(driven: Driven) -> None:
     # opened, three surveyed, taken, draining: the first host is in the middle.
     assert driven.controller(dies_at=7) is None
-    assert ask(driven.folder, "abort").status == "interrupted"
+    report = ask(driven.folder, "abort")
+    assert report.status == "interrupted"
+    assert "in the middle: n0 (draining)" in report.text
     end = driven.controller()
     assert end is not None
     assert end.status == "aborted"

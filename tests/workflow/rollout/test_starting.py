@@ -17,7 +17,7 @@ from cudactl.reach.targets import Target
 from cudactl.workflow.planning import PlannedHost
 from cudactl.workflow.rollout import starting
 from cudactl.workflow.rollout.engines import engine_of
-from cudactl.workflow.rollout.starting import Survey, make_request
+from cudactl.workflow.rollout.starting import Survey, make_request, targets_of
 from tests.provision.conftest import *  # noqa: F403 - its locks and states are fixtures
 from tests.provision.conftest import bare_state
 
@@ -66,6 +66,18 @@ def test_a_host_without_its_group_is_named(apt_lock: StackLock, inventory: str) 
         request_for(apt_lock, inventory, "g1", "g3", group_by="zones")
     assert wrong.value.code == "ROLLOUT-NO-GROUP"
     assert "g1 has no zones" in wrong.value.found
+
+
+def test_a_host_that_left_the_inventory_is_missed_before_anything_is_done(
+    apt_lock: StackLock, inventory: str
+) -> None:
+    request = request_for(apt_lock, inventory, "g1", "g2")
+    assert set(targets_of(request)) == {"g1", "g2"}
+    Path(inventory).write_text(INVENTORY.replace("g2:", "g9:"))
+    with pytest.raises(UsageError) as changed:
+        targets_of(request)
+    assert changed.value.code == "ROLLOUT-INVENTORY-CHANGED"
+    assert changed.value.found.startswith("g2:")
 
 
 @pytest.mark.parametrize(
