@@ -170,8 +170,8 @@ def _anew(
             None,
             [],
             _not_again(
-                "the driver is from the distribution's archive, which capture does not ask (cudactl "
-                "stack lock does)"
+                "the driver is from the distribution's archive, which capture does not ask "
+                "(cudactl stack lock does)"
             ),
         )
     distribution = catalogue.distribution(spec.os)
