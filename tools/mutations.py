@@ -40,6 +40,7 @@ def changes(tree: ast.Module) -> Iterator[tuple[int, str]]:
         and isinstance(node.body[0], ast.Expr)
     }
     hints = {id(n) for hint in _annotations(tree) for n in ast.walk(hint)}
+    hints |= {id(n) for part in tree.body if _for_types(part) for n in ast.walk(part)}
     for node in [n for n in ast.walk(tree) if id(n) not in hints and id(n) not in docstrings]:
         for field, new, text in _replacements(node):
             old = getattr(node, field)
@@ -100,6 +101,12 @@ def _removals(node: ast.AST) -> Iterator[tuple[int, str]]:
             body[at] = ast.copy_location(new, statement)
             yield statement.lineno, f"{type(statement).__name__} → {type(new).__name__}"
             body[at] = statement
+
+
+def _for_types(part: ast.stmt) -> bool:
+    """Return whether a statement is there for type checkers alone."""
+    names = {n.id for n in ast.walk(part) if isinstance(n, ast.Name)}
+    return isinstance(part, ast.If | ast.Assign) and names == {"TYPE_CHECKING"}
 
 
 def _annotations(tree: ast.Module) -> Iterator[ast.AST]:
