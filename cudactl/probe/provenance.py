@@ -15,6 +15,7 @@ SEARCHED_WHOLE = 8 * 1024 * 1024
 SEARCHED_END = 1024 * 1024
 STACK = re.compile(r"^/opt/cudactl/stacks/([0-9a-f]{12})/")
 INFO = "/var/lib/dpkg/info"
+LIKELY = ("libnv", "libcu", "libnccl", "nvidia", "cuda", "tensorrt", "python3-libnv")
 
 
 def owners(paths: Iterable[str]) -> Dict[str, str]:
@@ -33,17 +34,19 @@ def owners(paths: Iterable[str]) -> Dict[str, str]:
         names = os.listdir(INFO)
     except OSError:
         return found
-    keys = set(wanted)
-    for name in names:
-        if not name.endswith(".list"):
-            continue
+    keys = {key.encode("utf-8", "surrogateescape"): path for key, path in wanted.items()}
+    lists = [name for name in names if name.endswith(".list")]
+    # A host has megabytes of lists; of what is asked for, nearly all is in a few of them.
+    for name in sorted(lists, key=lambda name: not name.startswith(LIKELY)):
+        if len(found) == len(set(wanted.values())):
+            break
         try:
-            with open(os.path.join(INFO, name), encoding="utf-8", errors="replace") as stream:
-                hits = keys.intersection(stream.read().split("\n"))
+            with open(os.path.join(INFO, name), "rb") as stream:
+                hits = keys.keys() & set(stream.read().split(b"\n"))
         except OSError:
             continue
         for hit in hits:
-            found[wanted[hit]] = name[: -len(".list")].split(":")[0]
+            found[keys[hit]] = name[: -len(".list")].split(":")[0]
     return found
 
 
