@@ -1,5 +1,4 @@
-"""A lock as apt preferences: the pins that hold every locked package at its version, and the driver's
-names at one origin.
+"""A lock as apt preferences: every locked package at its version, the driver's names at one origin.
 
 One implementation for two readers: the repository role places this text on hosts, `stack export`
 hands it to whoever installs by other means. The same lock always gives the same bytes.
