@@ -112,7 +112,7 @@ def _change(change: Change) -> str:
         sign = "-" if change.after is None else "~" if change.before else "+"
         return f"{sign} {change.name}"
     if change.kind == "hold":
-        return f"= hold {change.name}"
+        return f"{'-' if change.after is None else '='} hold {change.name}"
     if change.kind == "boot":
         return f"! reboot: kernel {change.before} → {change.after}"
     if change.before is None:

@@ -236,6 +236,13 @@ def test_a_branch_change_names_every_package_that_goes(lock: StackLock) -> None:
     assert found.variables["remove"] == sorted(gone)
 
 
+def test_the_hold_of_a_package_that_goes_is_in_the_plan(lock: StackLock) -> None:
+    there = {"libnvidia-compute-535": "535.261.03-1ubuntu1", "nvidia-utils-535": "535.261.03-1"}
+    state = gpu_host(lock, packages=there, holds=["libnvidia-compute-535"])
+    holds = told(step(plan(lock, state), "packages"), "hold")
+    assert holds == {"libnvidia-compute-535": ("hold", None)}
+
+
 def test_a_flavour_change_takes_the_other_module_away(apt_lock: StackLock) -> None:
     lock = with_driver(apt_lock, *CLOSED, flavour="proprietary")
     there = {

@@ -161,6 +161,8 @@ def test_a_preinstalled_driver_is_named_and_not_locked(lock_from: Locks) -> None
     assert lock.resolved["driver"] == "preinstalled"
     assert not lock.of("driver")
     assert any("not checked" in note for note in notes)
+    assert lock.driver_minimum == "580", "what provisioning holds the host's driver to"
+    assert lock_from(driver={"branch": "580"}, cuda="13.0")[0].driver_minimum is None
 
 
 @pytest.mark.parametrize(
@@ -220,3 +222,11 @@ def test_boards_with_nvswitch_get_the_fabric_manager_of_their_driver(lock_from: 
     assert versions["datacenter-gpu-manager-4-cuda13"] == "1:4.5.2-1", "with its epoch"
     plain, _ = lock_from(driver={"branch": "580"}, gpus=["H100 PCIe"], cuda="13.0")
     assert plain.package("nvidia-fabricmanager") is None
+
+
+def test_imex_comes_where_the_spec_asks_for_it(lock_from: Locks) -> None:
+    lock, _ = lock_from(driver={"branch": "580", "imex": True}, cuda="13.0")
+    assert lock.package("nvidia-fabricmanager") is None
+    imex = lock.package("nvidia-imex")
+    assert imex is not None
+    assert imex.version.partition("-")[0] == lock.resolved["driver"]

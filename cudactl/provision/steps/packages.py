@@ -31,6 +31,8 @@ def packages_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | N
         for p in wrong
     ]
     removals = [Change(kind="package", name=name, before=state.packages[name]) for name in gone]
+    # A package's hold goes with it.
+    removals += [Change(kind="hold", name=n, before="hold") for n in gone if n in state.holds]
     driver = [p for p in wrong if p.component == "driver"]
     kept = kept_files(lock, state)
     fetched = [p for p in wrong if deb_file(p) not in kept]

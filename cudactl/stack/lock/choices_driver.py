@@ -42,7 +42,7 @@ def choose_driver(
         lambda p: upstream(p.version) == version,
         f"every package of the driver at {version}",
     )
-    names = [*_names(distribution, branch, flavour), *_fabric(branch, gpus)]
+    names = [*_names(distribution, branch, flavour), *_fabric(branch, spec, gpus)]
     missing = [name for name in names if name not in choices.exact]
     if missing:
         raise StackRefused(
@@ -75,10 +75,11 @@ def _names(distribution: Distribution, branch: DriverBranch, flavour: Flavour) -
     ]
 
 
-def _fabric(branch: DriverBranch, gpus: Sequence[Gpu]) -> list[str]:
-    """Return what boards with NVSwitch need, at exactly the driver's version."""
-    if not any(gpu.nvswitch == "yes" for gpu in gpus):
-        return []
+def _fabric(branch: DriverBranch, spec: StackSpec, gpus: Sequence[Gpu]) -> list[str]:
+    """Return what boards with NVSwitch, and IMEX, need: at exactly the driver's version."""
+    boards = [gpu for gpu in gpus if gpu.nvswitch == "yes"]
+    imex = spec.driver is not None and spec.driver.imex
+    imex = imex or any(gpu.form.startswith("GB") for gpu in boards)
     suffix = f"-{branch.branch}" if branch.fabric_manager == "suffixed" else ""
-    multi_node = any(gpu.form.startswith("GB") for gpu in gpus)
-    return [f"nvidia-fabricmanager{suffix}", *([f"nvidia-imex{suffix}"] if multi_node else [])]
+    names = [f"nvidia-fabricmanager{suffix}"] if boards else []
+    return [*names, *([f"nvidia-imex{suffix}"] if imex else [])]
