@@ -68,6 +68,8 @@ def test_a_driver_is_installed_changed_and_taken_into_use_by_state(
     plan = plan_of(host, lab, second)
     assert steps_of(plan) == ["reboot.boot"]
     boot = host.boot_id()
+    provision(host, lab, second, "--check", *quick, check=0)
+    assert host.boot_id() == boot, "check mode boots nothing"
     provision(host, lab, second, *quick, check=0)
     assert host.boot_id() != boot
     assert "590.48.01" in machine.loaded()

@@ -46,7 +46,7 @@ def with_driver(
     )
 
 
-def module_file(kernel: str, version: str = VERSION, **more: Any) -> dict[str, Any]:
+def module_file(kernel: str, version: str | None = VERSION, **more: Any) -> dict[str, Any]:
     path = f"/lib/modules/{kernel}/updates/dkms/nvidia.ko"
     facts = {"kernel": kernel, "path": path, "version": version, "flavour": "open"}
     return {**facts, "signer": None, **more}

@@ -140,6 +140,18 @@ def test_a_prebuilt_module_is_looked_for_where_the_next_boot_is(apt_lock: StackL
     assert (found.variables["kernels"], found.variables["dkms"]) == ([NEW], False)
 
 
+def test_a_compressed_prebuilt_module_is_told_by_its_package(apt_lock: StackLock) -> None:
+    name = "linux-modules-nvidia-580-server-open"
+    lock = with_driver(apt_lock, "libnvidia-compute-580-server", f"{name}-generic")
+    state = gpu_host(lock)
+    there = {**state.packages, f"{name}-{NEW}": "6.8.0-101.101"}
+    packed = changed(state, "module", files=[module_file(NEW, None, flavour=None)])
+    assert step(plan(lock, packed.model_copy(update={"packages": there})), "driver") is None
+    other = {**state.packages, f"linux-modules-nvidia-535-server-{NEW}": "6.8.0-101.101"}
+    found = step(plan(lock, packed.model_copy(update={"packages": other})), "driver")
+    assert told(found, "module") == {f"nvidia for {NEW}": ("580.95.05", "580.95.05")}
+
+
 def test_nouveau_is_kept_out_and_its_initramfs_with_it(lock: StackLock) -> None:
     host = gpu_host(lock)
     bare = host.model_copy(update={"files": [f for f in host.files if f.path != NOUVEAU]})

@@ -70,11 +70,31 @@ def without_module(lock: StackLock, state: HostState) -> list[str]:
         for file in state.module.files
         if file.version == version and file.flavour in (None, lock.driver_flavour)
     }
+    there |= _came_compressed(lock, state)
     wanted = kernels(state)
     if not built_by_dkms(lock):
         # Prebuilt modules come for the kernels that the archive has now: the next boot's.
         wanted = wanted[-1:]
     return [release for release in wanted if release not in there]
+
+
+def _came_compressed(lock: StackLock, state: HostState) -> set[str]:
+    """Return the kernels with a prebuilt module that is not unpacked to see its version.
+
+    Its package says it: the series and the kernel are in the name.
+    """
+    locked = {p.name for p in locked_debs(lock)}
+    return {
+        file.kernel
+        for file in state.module.files
+        if file.version is None
+        and any(
+            _PREBUILT.fullmatch(name)
+            and name.endswith(f"-{file.kernel}")
+            and _same_series(name, locked)
+            for name in state.packages
+        )
+    }
 
 
 def headers_missing(lock: StackLock, state: HostState) -> list[str]:
