@@ -95,6 +95,22 @@ def choices_options(function: F) -> F:
     return function
 
 
+def root_options(function: F) -> F:
+    """Add --root and --kernel: a machine that is a folder, and the kernel it is going to run."""
+    decorators = [
+        click.option(
+            "root",
+            "--root",
+            type=click.Path(exists=True, file_okay=False),
+            help="Not a host, but the mounted root of one that does not run: an image.",
+        ),
+        click.option("kernel", "--kernel", metavar="RELEASE", help="The kernel --root will run."),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
 def choices_of(options: dict[str, Any]) -> Choices | None:
     """Take --reboot and --take-over out of a command's options; None where neither was given."""
     from cudactl.contracts.plan import Choices

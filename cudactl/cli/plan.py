@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from cudactl.cli.app import emit_json, finish, json_option, note, say
-from cudactl.cli.host_options import choice, choices_of, choices_options, host_options
+from cudactl.cli.host_options import choice, choices_of, choices_options, host_options, root_options
+from cudactl.cli.offline import planned_root
 from cudactl.contracts.errors import Exit, UsageError, worst
 
 
@@ -20,6 +21,7 @@ def plan() -> None:
 @plan.command()
 @host_options
 @choices_options
+@root_options
 @click.option(
     "output",
     "-o",
@@ -49,18 +51,25 @@ def host(
     from cudactl.workflow.planning import check_can_save, plan_hosts, same_choices, save_plans
 
     decided = choices_of(options)
+    root, kernel = options.pop("root"), options.pop("kernel")
     chosen = choice(**options)
     if output is not None:
         check_can_save(output)
-    targets, locks = choose(
-        chosen.names,
-        chosen.inventories,
-        chosen.limit,
-        chosen.lock,
-        max_hosts=chosen.max_hosts,
-        ssh_args=chosen.ssh_args,
-    )
-    planned = plan_hosts(targets, locks, forks=chosen.forks, choices=same_choices(targets, decided))
+    if root is not None:
+        with planned_root(root, kernel, chosen, decided) as planned:
+            pass
+    else:
+        targets, locks = choose(
+            chosen.names,
+            chosen.inventories,
+            chosen.limit,
+            chosen.lock,
+            max_hosts=chosen.max_hosts,
+            ssh_args=chosen.ssh_args,
+        )
+        planned = plan_hosts(
+            targets, locks, forks=chosen.forks, choices=same_choices(targets, decided)
+        )
     plans = [p.plan for p in planned if p.plan is not None]
     codes = [Exit.UNMEASURED for p in planned if p.error is not None]
     codes += [Exit.FAIL for p in plans if p.refusals]

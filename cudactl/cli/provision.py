@@ -10,7 +10,15 @@ import click
 
 from cudactl.cli.app import note
 from cudactl.cli.applying import applying, applying_options, carry_out
-from cudactl.cli.host_options import HostChoice, choice, choices_of, choices_options, host_options
+from cudactl.cli.host_options import (
+    HostChoice,
+    choice,
+    choices_of,
+    choices_options,
+    host_options,
+    root_options,
+)
+from cudactl.cli.offline import planned_root
 from cudactl.cli.provision_back import rollback, uninstall
 from cudactl.contracts.errors import UsageError
 
@@ -31,6 +39,7 @@ provision.add_command(uninstall)
 @provision.command()
 @host_options
 @choices_options
+@root_options
 @click.option(
     "plan_file",
     "--plan",
@@ -47,7 +56,11 @@ def host(plan_file: Path | None, certify: bool, **options: Any) -> None:  # noqa
     """
     how = applying(options, certify=certify)
     decided = choices_of(options)
+    root, kernel = options.pop("root"), options.pop("kernel")
     chosen = choice(**options)
+    if root is not None:
+        with planned_root(root, kernel, chosen, decided) as there:
+            carry_out(there, (), chosen, how)
     planned, inventories = _plan(chosen, plan_file, decided)
     carry_out(planned, inventories, chosen, how)
 

@@ -20,8 +20,8 @@ from cudactl.contracts.state import HostLock, HostState
 PATH = "/run/cudactl/host.lock"
 LASTS_S = 2 * 3600.0
 
-# Runs on the host, as root: the first argument is "take", "renew" or "drop", the second the claim as
-# JSON, the third the run whose claim may be taken over because it is known to be dead.
+# Runs on the host, as root: the first argument is "take", "renew" or "drop", the second the claim
+# as JSON, the third the run whose claim may be taken over because it is known to be dead.
 SCRIPT = f"""\
 import json, os, sys, time
 path = {PATH!r}

@@ -248,6 +248,7 @@ def _environment(folder: Path) -> dict[str, str]:
     return {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "ANSIBLE_ROLES_PATH": str(data_folder("roles")),
+        "ANSIBLE_CONNECTION_PLUGINS": str(data_folder("playbooks") / "connection_plugins"),
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         "ANSIBLE_LOCALHOST_WARNING": "False",

@@ -161,6 +161,8 @@ def _fan_out(
         python = [target.python, "-I", "-S", "-c", script, *arguments]
         stdin = stdin_of[target.name]
         wanted, password = become[0], become[1] or target.become_password
+        if target.root is not None:
+            python = ["chroot", target.root, *python]
         if wanted and target.become:
             python = ["sudo", *(("-n",) if password is None else ("-S", "-p", "")), "--", *python]
             if password is not None:

@@ -48,6 +48,10 @@ class Target:
     """sudo's password, where the inventory (or its vault) holds one."""
     variables: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
     """Inventory variables, e.g. `cudactl_lock`."""
+    root: str | None = None
+    """Folder of a machine that is not running: everything is done inside it, by chroot."""
+    kernel: str = ""
+    """Kernel release that such a machine is going to run; empty: none is known."""
 
     def ssh_command(self, connect_timeout_s: int = 10) -> list[str]:
         """Return ssh's arguments up to and including the address; a remote command follows.
@@ -72,6 +76,15 @@ def local_target() -> Target:
     import os
 
     return Target(name="localhost", connection="local", become=os.geteuid() != 0)
+
+
+def root_target(root: str, kernel: str) -> Target:
+    """Return a machine that is a folder: an image that is being made, a stateless node's root."""
+    path = root.rstrip("/")
+    name = f"root-{path.rpartition('/')[2]}"
+    return Target(
+        name=name, connection="local", python="/usr/bin/python3", root=path, kernel=kernel
+    )
 
 
 def target_from_name(name: str, *, ssh_args: tuple[str, ...] = (), become: bool = True) -> Target:

@@ -15,6 +15,7 @@ from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Choices, Plan, SavedPlan
 from cudactl.contracts.state import HostState
 from cudactl.provision.claim import is_dead, no_obstacle
+from cudactl.provision.offline_root import offline_state
 from cudactl.provision.plan import make_plan
 from cudactl.provision.steps.distribution import DEADLINE_S, SCRIPT, missing, with_answer
 from cudactl.reach.fanout import Answer, run_probe, run_python
@@ -79,6 +80,9 @@ def plan_hosts(
         time.sleep(PAUSE_S)
         for answer in run_probe(busy, ["state"], forks=forks, deadline_s=deadline_s):
             states[answer.target.name] = read_state(answer)
+    for target in targets:
+        if target.root is not None and (there := states[target.name][0]) is not None:
+            states[target.name] = (offline_state(there, target.kernel), None)
     _ask_apt(targets, locks, states, forks)
     planned = []
     for target in targets:

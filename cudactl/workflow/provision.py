@@ -241,6 +241,11 @@ def _connection(target: Target) -> dict[str, Any]:
         else target.python,
         "ansible_become": target.become,
     }
+    if target.root is not None:
+        values["ansible_connection"] = "cudactl_root"
+        values["cudactl_root"], values["cudactl_kernel"] = target.root, target.kernel
+        # Nothing of ours stays in an image's home folders.
+        values["ansible_remote_tmp"] = "/run/cudactl-offline/tmp"
     if target.port is not None:
         values["ansible_port"] = target.port
     if target.user is not None:

@@ -28,6 +28,7 @@ from cudactl.contracts.plan import Choices
 from cudactl.contracts.state import HostLock, HostState
 from cudactl.provision import claim as claims
 from cudactl.provision import records
+from cudactl.provision.offline_root import offline_state
 from cudactl.provision.plan import make_plan
 from cudactl.provision.preflight.readiness import busy_finding
 from cudactl.provision.steps import distribution, reboot
@@ -74,6 +75,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 return result
             document = self._probe()
             state = HostState.model_validate(document)
+            if self._variables.get("cudactl_root"):
+                state = offline_state(state, str(self._variables.get("cudactl_kernel") or ""))
             if folder := self._task.args.get("before_reboot"):
                 self._before_reboot(lock, state, document, "" if check_mode else str(folder))
                 return result
