@@ -121,6 +121,15 @@ def test_each_check_shows_as_much_as_it_did_and_no_more() -> None:
     assert by_level["execution"] == ran
 
 
+def test_each_check_is_of_a_leg_or_of_the_state() -> None:
+    legs = {"driver", "health", "toolkit", "nvcc", "cudnn", "tensorrt", "frameworks"}
+    legs |= {"collectives", "containers", "energy", "ingest"}
+    assert {one.leg for one in CHECKS.values()} == {*legs, "stack"}
+    assert {one.id for one in CHECKS.values() if one.leg == "stack"} == {
+        *("stack.os", "stack.packages", "stack.wheels", "stack.libraries", "gpu.present")
+    }
+
+
 def test_a_check_is_declared_once() -> None:
     with pytest.raises(ValueError, match=r"toolkit\.cublas is declared twice"):
         check(CUBLAS, "toolkit", "again")(lambda c, v, e: ("PASS", "", "", ""))
