@@ -194,3 +194,17 @@ def test_resuming_goes_on_and_an_abort_is_for_good() -> None:
 def test_another_budget_replaces_the_first() -> None:
     asked = request(max_down="1")
     assert next_of(asked, ("opened", None, {"max_down": "50%"})).take == ("n0", "n1")
+
+
+def test_a_host_may_be_half_changed_until_it_is_certified() -> None:
+    asked = request()
+    begun = [("taken", "n0", {}), ("phase", "n0", {"phase": "provisioning"})]
+    assert after(asked, *begun).hosts["n0"].touched
+    assert (
+        after(asked, *begun, done("n0", "failed", down=True), ("retry", "n0", {}))
+        .hosts["n0"]
+        .touched
+    )
+    assert not after(asked, *begun, done("n0", "certified", down=False)).hosts["n0"].touched
+    drained = [("taken", "n0", {}), ("phase", "n0", {"phase": "drained"})]
+    assert not after(asked, *drained).hosts["n0"].touched

@@ -138,6 +138,7 @@ def test_a_foreign_drain_that_is_included_stays() -> None:
     case = Case(drained_by="bad fan")
     end = case.end(include_drained=True)
     assert (end["outcome"], end["code"]) == ("certified", "ROLLOUT-LEFT-DRAINED")
+    assert "as it was found" in end["text"]
     assert case.host.drained_by == "bad fan"
 
 

@@ -43,7 +43,7 @@ KILLS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(shape=HOSTS, options=OPTIONS, kills=KILLS, seed=st.integers(0, 2**16))
 def test_a_rollout_killed_anywhere_goes_on_and_breaks_no_promise(
     shape: list[tuple], options: RolloutOptions, kills: list[tuple[int, str]], seed: int

@@ -141,6 +141,23 @@ def test_a_second_ctrl_c_stops_hosts_where_they_are_and_resuming_finishes_them(
     assert end.status == "finished"
 
 
+def test_a_failed_host_that_somebody_brought_back_uses_up_no_budget_any_more(
+    driven: Driven,
+) -> None:
+    broken = driven.world.hosts["n1"]
+    broken.fault = "certify"
+    end = driven.controller()
+    assert end is not None
+    assert end.hosts["n1"].down
+    # By hand, without the rollout: it goes on with the others, and n1 counts as what it is.
+    broken.certified, broken.drained_by = broken.version, None
+    end = driven.controller()
+    assert end is not None
+    assert end.status == "finished"
+    assert (end.hosts["n1"].status, end.hosts["n1"].down) == ("failed", False)
+    assert end.hosts["n2"].status == "certified"
+
+
 def test_a_rollout_that_nobody_drives_is_paused_and_aborted_at_once(driven: Driven) -> None:
     assert ask(driven.folder, "pause").status == "paused"
     report = ask(driven.folder, "abort")

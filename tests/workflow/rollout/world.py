@@ -22,6 +22,7 @@ from cudactl.contracts.rollout import (
 )
 from cudactl.reach.service import Standing
 from cudactl.workflow.rollout.controller import Controller, HostEvent
+from cudactl.workflow.rollout.deriving import derive
 from cudactl.workflow.rollout.folders import RolloutFolder, create
 from cudactl.workflow.rollout.host_run import HostJob, Looked, Shown, Step, run_host
 from cudactl.workflow.rollout.journal import Journal
@@ -191,6 +192,9 @@ class WorldRunner:
     def start(self, job: HostJob) -> None:
         world = self.world
         assert job.host not in world.working, f"two are working on {job.host}"
+        # Before anything is done to a host, the disk says that it may be in the middle.
+        told = derive(world.request, self.folder.records()).hosts[job.host].status
+        assert told == "running", f"{job.host} was begun and only then written down"
         world.working.add(job.host)
         world.begun.append(job.host)
         world.check_canaries_first()
