@@ -47,7 +47,7 @@ OWNERS = {
     "ansible-pull": ("/etc/cron.d/ansible-pull", "/etc/systemd/system/ansible-pull.timer"),
 }
 ENGINES = {
-    "docker": ("/usr/bin/dockerd",),
+    "docker": ("/usr/bin/dockerd", "/usr/sbin/dockerd"),
     "containerd": ("/usr/bin/containerd",),
     "podman": ("/usr/bin/podman",),
 }

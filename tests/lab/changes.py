@@ -30,7 +30,9 @@ for top in ("/etc", "/opt", "/usr/local", "/usr/share/keyrings", "/var/lib/cudac
         for name in names + [d for d in folders if os.path.islink(os.path.join(folder, d))]:
             path = os.path.join(folder, name)
             if os.path.islink(path):
-                files[path] = "-> " + os.readlink(path)
+                # Alternatives' links lead through another one: what counts is where they end.
+                ours = path == "/usr/local/cuda"
+                files[path] = "-> " + (os.path.realpath(path) if ours else os.readlink(path))
             elif os.path.isfile(path):
                 with open(path, "rb") as f:
                     files[path] = hashlib.sha256(f.read()).hexdigest()
@@ -59,7 +61,7 @@ MADE_BY_OTHERS = re.compile(
     r"|machine-id|mtab|resolv\.conf|hostname|hosts|\.updated"  # the machine's own
     r"|ssl/certs/.*|ca-certificates\.conf.*"  # update-ca-certificates
     r"|systemd/system/.*\.wants/.*"  # deb-systemd-helper; our own enabling is a service change
-    r")$|^/usr/local/cuda(-[0-9]+)?$"  # alternatives' links of cuda packages
+    r")$|^/usr/local/cuda-[0-9]+$"  # alternatives' links of cuda packages, but for the one we set
     # What a run writes down of itself: its results, not part of the way there.
     r"|^/var/lib/cudactl/((certificate.*|run|brought)\.json|history\.jsonl|locks/.*"
     r"|before-reboot/.*)$"

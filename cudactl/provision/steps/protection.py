@@ -12,19 +12,25 @@ from cudactl.provision.steps.apt import locked_debs
 from cudactl.provision.steps.files import DesiredFile, file_changes, file_variables
 from cudactl.provision.steps.rates import PER_ROLE_S
 
+TOGETHER = 20
+"""Names in one pattern."""
+
 
 def protection_files(lock: StackLock) -> list[DesiredFile]:
     """Return the apt configuration that keeps unattended-upgrades off exactly the closure.
 
     The list holds anchored regular expressions, which is what unattended-upgrades matches names
-    with; everything outside the closure keeps getting its security updates.
+    with; everything outside the closure keeps getting its security updates. Several names stand in
+    one expression, in brackets: a plain one it hands to apt, which then takes seconds for each (ten
+    with the 64 000 names of Debian 12, measured), while one with brackets it matches by itself.
     """
     names = [p.name for p in apt_packages(lock)]
     if not names:
         return []
     # A character class instead of a backslash, which apt.conf would read for itself.
-    patterns = [re.sub(r"([.+])", r"[\1]", name) for name in names]
-    lines = "".join(f'        "^{pattern}$";\n' for pattern in patterns)
+    quoted = [re.sub(r"([.+])", r"[\1]", name) for name in names]
+    parts = [quoted[at : at + TOGETHER] for at in range(0, len(quoted), TOGETHER)]
+    lines = "".join(f'        "^(?:{"|".join(part)})$";\n' for part in parts)
     return [
         DesiredFile(
             path="/etc/apt/apt.conf.d/cudactl-protection.conf",
