@@ -64,18 +64,18 @@ class KillPoint:
     and dpkg on the host; power: the whole host."""
 
 
-def kill_points(seed: int, *, tasks: int, phases: int) -> Iterator[KillPoint]:
-    """Yield kill points without end: every task and phase comes up, in an order of the seed's."""
+def kill_points(seed: int, *, tasks: int) -> Iterator[tuple[KillPoint, float]]:
+    """Yield kill points without end: every task and phase comes up, in an order of the seed's.
+
+    Beside each point a number from 0 to 1: how far into dpkg's work, for who knows how long it is.
+    """
     chance = random.Random(seed)
     while True:
         points = [KillPoint("task", n, how) for n in range(tasks) for how in HOWS if how != "apt"]
-        points += [
-            KillPoint("dpkg", chance.randint(1, phases), how)
-            for how in HOWS
-            for _ in range(max(1, len(points) // 4))
-        ]
+        points += [KillPoint("dpkg", 0, how) for how in HOWS for _ in range(len(points) // 2)]
         chance.shuffle(points)
-        yield from points
+        for point in points:
+            yield point, chance.random()
 
 
 class Victim:
