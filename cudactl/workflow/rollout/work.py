@@ -15,7 +15,7 @@ from cudactl.contracts.plan import Choices
 from cudactl.provision.run import Progress
 from cudactl.reach.targets import Target
 from cudactl.workflow.certify import certify_targets, exit_of
-from cudactl.workflow.planning import PlannedHost, plan_hosts, same_choices
+from cudactl.workflow.planning import PATIENCE_S, PlannedHost, plan_hosts, same_choices
 from cudactl.workflow.provision import apply_plans, store_certificates
 from cudactl.workflow.rollout.host_run import DEFERRING, Looked, Shown
 
@@ -55,6 +55,7 @@ class HostWork:
             [self._target],
             {self._target.name: self._lock},
             choices=same_choices([self._target], self._choices),
+            patience_s=PATIENCE_S,
         )
         self._planned = planned
         if planned.plan is None:
