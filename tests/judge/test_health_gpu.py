@@ -773,3 +773,20 @@ def test_a_value_that_is_there_is_told_whatever_code_stands_beside_it() -> None:
 def test_a_counter_that_is_no_number_counts_nothing(counted: object) -> None:
     assert said(NVLINK, nvlink_recovery_failed=counted).status == "PASS"
     assert said(PCIE, pcie_fatal=counted).status == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("check", "key"),
+    [
+        (TEMPERATURE, "gpu_c"),
+        (CLOCKS, "sm_mhz"),
+        (CLOCKS, "sm_max_mhz"),
+        (MODES, "compute_mode"),
+        (FIRMWARE, "vbios"),
+        (PCIE, "width"),
+    ],
+)
+def test_what_every_gpu_tells_must_be_told(check: str, key: str) -> None:
+    """Of these no GPU is without, whatever the table counts it to."""
+    change, consumer = untold(check, 3, key), table(data_centre=False)
+    assert said(check, change=change, policy=consumer).status == "ERROR"

@@ -771,6 +771,27 @@ RED: list[Red] = [
         "risk",
     ),
     Red(
+        "DOCTOR-WITHHELD",
+        "a newer driver in the security suite",
+        together(
+            installed(
+                {},
+                **dict.fromkeys(
+                    ("libnvidia_compute_580", "nvidia_utils_580", "nvidia_open_580"),
+                    "hold ok installed",
+                ),
+                nvidia_dkms_580_open="hold ok installed",
+            ),
+            put(
+                "/var/lib/apt/lists/archive_dists_noble-security_restricted_binary-amd64_Packages",
+                "Package: libnvidia-compute-580\nVersion: 580.999.01-0ubuntu1\n\n"
+                "Package: libnvidia-compute-580\nVersion: 580.01-0ubuntu1\n",
+            ),
+        ),
+        "libnvidia-compute-580 is held at",
+        "risk",
+    ),
+    Red(
         "DOCTOR-TRANSITIONAL",
         "asked for 535, has 580",
         installed(
