@@ -182,3 +182,17 @@ def test_looking_changes_nothing(root: Root) -> None:
     before = {p: p.lstat().st_mtime_ns for p in Path(root.path).rglob("*")}
     signs(root)
     assert {p: p.lstat().st_mtime_ns for p in Path(root.path).rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        ["1.0~rc1-1", "1.0-1", "1.0-1ubuntu1", "1.0.1-1", "1.10-1", "1:0.9-1"],
+        ["580.95.05-0ubuntu1", "580.95.05-1", "580.159.04-1~a", "580.159.04-1", "580.159.04-1+b1"],
+        ["9.13.0.50-1", "9.13.1.26-1", "9.13.1.26-1+cuda12", "10.0a-1", "10.0+1-1"],
+    ],
+)
+def test_versions_sort_as_dpkg_sorts_them(versions: list[str]) -> None:
+    """Each list was ordered by `dpkg --compare-versions`."""
+    keys = [packaging._order(version) for version in versions]
+    assert all(older < newer for older, newer in zip(keys, keys[1:], strict=False))

@@ -1,11 +1,11 @@
-"""What works now and could work better: persistence."""
+"""What works now and could work better: persistence, security updates that are held back."""
 
 from __future__ import annotations
 
 from typing import Optional
 
 from .exam import Exam
-from .registry import POSSIBLE, RISK, Seen, finding
+from .registry import CERTAIN, POSSIBLE, RISK, Seen, finding
 
 
 @finding(
@@ -32,4 +32,33 @@ def persistence(exam: Exam) -> Optional[Seen]:
         ["sudo systemctl enable --now nvidia-persistenced"],
         POSSIBLE,
         ("somebody switched it on with nvidia-smi -pm 1: nvidia-smi -q -d PERFORMANCE says so",),
+    )
+
+
+@finding(
+    "DOCTOR-WITHHELD",
+    "holds keep security updates of NVIDIA's packages back",
+    "A lock's packages are held at their versions, also against security updates, since one of "
+    "them upgraded alone breaks the rest. The distribution's security suite has newer versions of "
+    "some: a newer lock takes them in together. Seen in apt's lists, as they were last read.",
+    RISK,
+)
+def withheld(exam: Exam) -> Optional[Seen]:
+    found = exam.sign("packaging").get("withheld") or []
+    if not found:
+        return None
+    lines = [
+        "%s is held at %s, a security suite has %s" % (o["name"], o["installed"], o["offered"])
+        for o in found[:6]
+    ]
+    if len(found) > len(lines):
+        lines.append("and %d more" % (len(found) - len(lines)))
+    return Seen(
+        lines,
+        ["signs.packaging.withheld"],
+        [
+            "cudactl stack outdated, cudactl stack lock, and provision the new lock",
+            "what they mend: apt-get changelog %s" % found[0]["name"],
+        ],
+        CERTAIN,
     )
