@@ -22,7 +22,11 @@ PATH = f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def install() -> None:
-    """Install what is missing; nothing is started by that (the packages' own services stay off)."""
+    """Install what is missing.
+
+    With systemd the package starts a munged of its own, not used here; Slurm's own services
+    wait for an /etc/slurm/slurm.conf, which nobody writes.
+    """
     if all(shutil.which(program, path=PATH) for program in PROGRAMS):
         return
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
