@@ -220,8 +220,13 @@ def _crio(root: Root, _: Dict[str, str]) -> Dict[str, Any]:
 def _enroot(root: Root, _: Dict[str, str]) -> Dict[str, Any]:
     config = "/etc/enroot/enroot.conf"
     folders = ("/etc/enroot/hooks.d", "/usr/etc/enroot/hooks.d", "/usr/local/etc/enroot/hooks.d")
-    hooks = [name for folder in folders for name in root.list(folder)]
-    nvidia = any("nvidia" in name and name.endswith(".sh") for name in hooks)
+    hooks = ["%s/%s" % (folder, name) for folder in folders for name in root.list(folder)]
+    nvidia = any(
+        "nvidia" in os.path.basename(hook)
+        and hook.endswith(".sh")
+        and os.access(root.at(hook), os.X_OK)
+        for hook in hooks
+    )
     return _engine("enroot", config if root.exists(config) else None, nvidia=nvidia)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import lzma
 import struct
 import subprocess
@@ -195,4 +196,4 @@ def test_looking_changes_nothing(root: Root) -> None:
 def test_versions_sort_as_dpkg_sorts_them(versions: list[str]) -> None:
     """Each list was ordered by `dpkg --compare-versions`."""
     keys = [packaging._order(version) for version in versions]
-    assert all(older < newer for older, newer in zip(keys, keys[1:], strict=False))
+    assert all(older < newer for older, newer in itertools.pairwise(keys))

@@ -286,6 +286,8 @@ def test_what_slurm_sites_run(tmp_path: Path) -> None:
     files: Files = {"/usr/bin/enroot": "", "/etc/enroot/enroot.conf": ""}
     assert engine(tmp_path / "a", files).nvidia is False
     files["/etc/enroot/hooks.d/98-nvidia.sh"] = ""
+    assert engine(tmp_path / "a", files).nvidia is False, "a hook that may not be run is none"
+    (tmp_path / "a/etc/enroot/hooks.d/98-nvidia.sh").chmod(0o755)
     assert engine(tmp_path / "a", files).nvidia is True
     files = {
         "/usr/bin/apptainer": "",
