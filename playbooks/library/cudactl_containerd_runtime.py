@@ -115,18 +115,22 @@ def whole_text(dump, version, default):
 
 
 def with_import(text, path, version):
-    """Return config.toml's text with an import of `path`; what is there stays."""
+    """Return config.toml's text with an import of `path`; what is there stays.
+
+    It is a pattern: containerd does not start when a file that it names is gone.
+    """
+    pattern = os.path.join(os.path.dirname(path), "cudactl-*.toml")
     first_table = re.search(r"^\s*\[", text, re.MULTILINE)
     top = text[: first_table.start()] if first_table else text
     there = IMPORTS.search(top)
     if there:
         patterns = re.findall(r"[\"']([^\"']+)[\"']", there.group(1))
-        if any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns):
+        if any(fnmatch.fnmatchcase(path, one) for one in patterns):
             return text
         inner = there.group(1).rstrip().rstrip(",")
-        joined = '%s, "%s"' % (inner, path) if patterns else '"%s"' % path
+        joined = '%s, "%s"' % (inner, pattern) if patterns else '"%s"' % pattern
         return text[: there.start(1)] + joined + text[there.end(1) :]
-    line = 'imports = ["%s"]\n' % path
+    line = 'imports = ["%s"]\n' % pattern
     if not text.strip():
         return "version = %d\n%s" % (version, line)
     number = re.search(r"^version\s*=.*\n?", top, re.MULTILINE)

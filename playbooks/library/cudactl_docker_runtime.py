@@ -233,7 +233,8 @@ def main():
         module.exit_json(changed=not same, runtimes=[], diff=diff)
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     check(module, path, after)
-    keep(path, given["keep"])
+    if present:
+        keep(path, given["keep"])
     write(path, after)
     runtimes = []
     if given["apply"] != "none":

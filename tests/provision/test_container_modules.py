@@ -127,20 +127,23 @@ def test_a_copy_of_what_was_there_first_is_kept_and_nothing_happens_twice(tmp_pa
 DROP_IN = "/etc/containerd/conf.d/cudactl-nvidia.toml"
 
 
+IMPORT = "/etc/containerd/conf.d/cudactl-*.toml"
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("", f'version = 2\nimports = ["{DROP_IN}"]\n'),
-        ("version = 2\n[debug]\n", f'version = 2\nimports = ["{DROP_IN}"]\n[debug]\n'),
-        ('[debug]\n  level = "info"\n', f'imports = ["{DROP_IN}"]\n[debug]\n  level = "info"\n'),
-        ('imports = ["/a.toml"]\n', f'imports = ["/a.toml", "{DROP_IN}"]\n'),
-        ('imports = [\n  "/a.toml",\n]\n[x]\n', f'imports = [\n  "/a.toml", "{DROP_IN}"]\n[x]\n'),
-        ("imports = []\n", f'imports = ["{DROP_IN}"]\n'),
+        ("", f'version = 2\nimports = ["{IMPORT}"]\n'),
+        ("version = 2\n[debug]\n", f'version = 2\nimports = ["{IMPORT}"]\n[debug]\n'),
+        ('[debug]\n  level = "info"\n', f'imports = ["{IMPORT}"]\n[debug]\n  level = "info"\n'),
+        ('imports = ["/a.toml"]\n', f'imports = ["/a.toml", "{IMPORT}"]\n'),
+        ('imports = [\n  "/a.toml",\n]\n[x]\n', f'imports = [\n  "/a.toml", "{IMPORT}"]\n[x]\n'),
+        ("imports = []\n", f'imports = ["{IMPORT}"]\n'),
         (
             'imports = ["/etc/containerd/conf.d/*.toml"]\n',
             'imports = ["/etc/containerd/conf.d/*.toml"]\n',
         ),
-        ('[x]\nimports = ["/a"]\n', f'imports = ["{DROP_IN}"]\n[x]\nimports = ["/a"]\n'),
+        ('[x]\nimports = ["/a"]\n', f'imports = ["{IMPORT}"]\n[x]\nimports = ["/a"]\n'),
     ],
 )
 def test_imports_that_are_there_stay(text: str, line: str) -> None:
@@ -188,6 +191,9 @@ def test_containerd_itself_prints_nothing_else_than_before(tmp_path: Path) -> No
     assert any("runtimes.nvidia.options" in table for table, _ in after)
     assert config.read_text().startswith("# ours, with a remark\n")
     assert not run("cudactl_containerd_runtime", **arguments)["changed"]
+    drop_in.rename(tmp_path / "aside")
+    assert dump() == {**before, ("", "imports"): dump()["", "imports"]}, "it starts without it too"
+    (tmp_path / "aside").rename(drop_in)
 
     run("cudactl_containerd_runtime", **arguments, default=True)
     (name,) = {v for (t, k), v in dump().items() if k == "default_runtime_name" and "cri" in t}

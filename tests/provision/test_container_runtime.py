@@ -9,12 +9,14 @@ import pytest
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Choices, Finding, PlanStep
 from cudactl.contracts.state import HostState
+from cudactl.contracts.state_records import Records
 from cudactl.provision.preflight.containers import container_findings
 from cudactl.provision.steps.container_runtime import (
     cdi_step,
     containerd_step,
     docker_step,
 )
+from cudactl.provision.steps.uninstall import uninstall_steps
 from tests.provision.conftest import bare_state, package
 
 RUNS = {"enabled": True, "active": True}
@@ -225,3 +227,24 @@ def test_two_specifications_of_the_same_devices_are_told(apt_lock: StackLock) ->
     (finding,) = findings(asking(apt_lock, "podman"), having("podman", cdi_specs=both, nvidia=None))
     assert finding.code == "CONTAINERS-CDI-TWICE"
     assert finding.remedy == "remove /etc/cdi/nvidia.yaml"
+
+
+def test_uninstalling_takes_the_runtime_out_before_its_program_goes(apt_lock: StackLock) -> None:
+    lock = asking(apt_lock, "docker")
+    packages = {p.name: p.version for p in lock.packages}
+    brought = dict.fromkeys(packages)
+    state = having(
+        "docker",
+        nvidia=True,
+        config="/etc/docker/daemon.json",
+        packages=packages,
+        services={"docker.service": RUNS},
+    ).model_copy(update={"records": Records(brought=brought)})
+    first, *_ = uninstall_steps(lock, state, Choices())
+    assert (first.role, first.variables["present"]) == ("container_runtime", False)
+    assert [c.name for c in first.changes] == ["/etc/docker/daemon.json"]
+    theirs = state.model_copy(
+        update={"records": Records(brought={"nvidia-container-toolkit": "1"})}
+    )
+    steps = uninstall_steps(lock, theirs, Choices())
+    assert "container_runtime" not in {s.role for s in steps}, "the toolkit was there before us"

@@ -210,3 +210,30 @@ def cdi_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | None:
         seconds=PER_ROLE_S,
         variables={"engine": "cdi", "unit": "", "output": CDI},
     )
+
+
+def docker_removal(state: HostState) -> PlanStep | None:
+    """Return the step that takes NVIDIA's runtime out of Docker, before its program goes."""
+    engine = engine_of(state, "docker")
+    if engine is None or engine.problem is not None or not engine.nvidia or engine.config is None:
+        return None
+    unit = state.services.get("docker.service")
+    active = unit is not None and unit.active
+    return PlanStep(
+        id="container_runtime.docker",
+        role="container_runtime",
+        summary="take NVIDIA's runtime out of Docker's configuration"
+        + (", by a reload: containers run on" if active else ""),
+        reason="its program goes; the rest of the configuration stays as it is",
+        changes=[Change(kind="file", name=engine.config, before="with it", after="without it")],
+        seconds=PER_ROLE_S,
+        variables={
+            "engine": "docker",
+            "config": engine.config,
+            "keep": KEPT,
+            "default": False,
+            "cdi": False,
+            "present": False,
+            "apply": "reload" if active else "none",
+        },
+    )

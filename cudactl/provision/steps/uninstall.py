@@ -11,6 +11,7 @@ from cudactl.contracts.plan import Change, Choices, Finding, PlanStep
 from cudactl.contracts.state import HostState
 from cudactl.provision.preflight.findings import refuse, remark
 from cudactl.provision.steps.apt import installed_version, locked_debs
+from cudactl.provision.steps.container_runtime import docker_removal
 from cudactl.provision.steps.kept import kept_folder
 from cudactl.provision.steps.rates import PER_PACKAGE_S, PER_ROLE_S
 from cudactl.provision.steps.wheel_stack import STACKS
@@ -40,7 +41,9 @@ def brought(lock: StackLock, state: HostState) -> list[str]:
 
 def uninstall_steps(lock: StackLock, state: HostState, choices: Choices) -> list[PlanStep]:
     """Return the steps, in the order in which they are done."""
+    toolkit = "nvidia-container-toolkit" in brought(lock, state)
     made = (
+        docker_removal(state) if toolkit else None,
         _packages(lock, state, choices),
         _files(state),
         _stacks(state),
