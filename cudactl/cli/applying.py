@@ -108,7 +108,9 @@ def carry_out(
         if how.check and not quiet:
             note("Nothing was changed: this was Ansible's check mode.")
     certificates: dict[str, Certificate] = {}
-    right = [a.host for a in applied if a.error is None]
+    if not how.check:
+        _tidy([p for p in ready if p not in todo], password)
+    right = [a.host for a in applied if a.error is None and not _gone(a.host)]
     if how.certify_unchanged:
         right += [p for p in ready if p not in todo]
     if how.certify and not how.check and (right or applied):
@@ -117,6 +119,19 @@ def carry_out(
     if how.as_json:
         emit_json(_document(planned, applied, certificates))
     finish(worst(codes))
+
+
+def _gone(planned: PlannedHost) -> bool:
+    """Return True for a host that was rid of its stack: there is nothing to certify."""
+    return planned.plan is not None and planned.plan.choices.purpose == "uninstall"
+
+
+def _tidy(ready: list[PlannedHost], password: str | None) -> None:
+    """Write down the end of runs that were killed after all was done; there was nothing to do."""
+    if any(p.state is not None and p.state.records.interrupted is not None for p in ready):
+        from cudactl.workflow.provision import end_interrupted
+
+        end_interrupted(ready, password)
 
 
 def _save(

@@ -116,6 +116,11 @@ def is_dead(claim: HostLock) -> bool:
     return False
 
 
+def no_longer(claim: HostLock) -> bool:
+    """Return True when nobody stands behind a claim any more."""
+    return is_dead(claim) or claim.expires < time.time()
+
+
 def no_obstacle(state: HostState, run_id: str) -> tuple[str, ...]:
     """Return the runs whose claim does not stand in the way: ours, and one of ours that died."""
     there = state.host_lock

@@ -11,7 +11,7 @@ from typing import Any
 
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.state import HostLock, HostState
-from cudactl.contracts.state_records import Purpose
+from cudactl.contracts.state_records import Interrupted, Purpose
 from cudactl.provision.steps.apt import installed_version, locked_debs
 
 BASE = "/var/lib/cudactl"
@@ -103,6 +103,12 @@ def begin_arguments(
 def end_arguments(lock: StackLock, claim: HostLock, purpose: Purpose) -> list[str]:
     """Return the arguments that write down that a run came to its end."""
     return ["end", json.dumps(_run(lock, claim, purpose)), ""]
+
+
+def ended_arguments(run: Interrupted) -> list[str]:
+    """Return the arguments that write down the end of a run which was killed after its work."""
+    said = run.model_dump(mode="json", include={"run_id", "lock", "purpose", "since"})
+    return ["end", json.dumps({"run": said}), ""]
 
 
 def _run(lock: StackLock, claim: HostLock, purpose: Purpose) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from cudactl.contracts.errors import CudactlError, UnreachableError, UsageError
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Choices, Plan, SavedPlan
 from cudactl.contracts.state import HostState
-from cudactl.provision.claim import is_dead, no_obstacle
+from cudactl.provision.claim import no_longer, no_obstacle
 from cudactl.provision.offline_root import offline_state
 from cudactl.provision.plan import make_plan
 from cudactl.provision.steps.distribution import DEADLINE_S, SCRIPT, missing, with_answer
@@ -109,7 +109,7 @@ def _finishing(state: HostState | None) -> bool:
     if state is None or not state.dpkg_locked or state.records.interrupted is None:
         return False
     there = state.host_lock
-    return there is None or is_dead(there) or there.expires < time.time()
+    return there is None or no_longer(there)
 
 
 def same_choices(targets: Sequence[Target], choices: Choices | None) -> dict[str, Choices]:

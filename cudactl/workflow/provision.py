@@ -22,6 +22,7 @@ from cudactl.contracts.errors import CudactlError, Exit
 from cudactl.contracts.plan import PlanStep
 from cudactl.contracts.state import HostLock
 from cudactl.provision import claim as claims
+from cudactl.provision import records
 from cudactl.provision.records import WRITING
 from cudactl.provision.run import HostRun, Outcome, Progress, run_ansible
 from cudactl.reach.fanout import run_python
@@ -133,6 +134,25 @@ def check_privilege(targets: Sequence[Target], become_password: str | None) -> N
                 expected="root",
                 remedy="set ansible_become: true for this host",
             )
+
+
+def end_interrupted(planned: Sequence[PlannedHost], become_password: str | None) -> None:
+    """Write down the end of runs that were killed after their work, and drop their claims.
+
+    A host that a living run has claimed is left alone. Who may not become root leaves it as it is:
+    the next run that changes something tidies up.
+    """
+    for one in planned:
+        run = one.state.records.interrupted if one.state is not None else None
+        if one.state is None or run is None or one.plan is None or not one.plan.empty:
+            continue
+        claim = one.state.host_lock
+        if claim is not None and not claims.no_longer(claim):
+            continue
+        how: dict[str, Any] = {"become": True, "become_password": become_password}
+        run_python([one.target], records.SCRIPT, records.ended_arguments(run), **how)
+        if claim is not None:
+            run_python([one.target], claims.SCRIPT, claims.arguments("drop", claim), **how)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ every task and across dpkg's phases, through installing, changing, going back an
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -87,6 +88,19 @@ def test_a_power_cut_in_the_middle_of_dpkg_is_mended(life: Life) -> None:
 
 def test_a_controller_that_dies_while_apt_works_is_waited_for(life: Life) -> None:
     assert life.killed(KillPoint("dpkg", 9, "controller"), "old")
+
+
+def test_a_run_that_was_killed_when_all_was_done_is_brought_to_its_end(life: Life) -> None:
+    """Nothing is left to do, and still nobody waits for its claim to expire."""
+    running = life.victim.run(*life.arguments("new" if life.now == "old" else "old"))
+    to = "new" if life.now == "old" else "old"
+    while "Know that every step was done" not in life.victim.said.read_text():
+        assert running.poll() is None
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert "nothing to do" in life.bring(to).stdout
+    assert not left_behind(life.host)
+    life.now = to
 
 
 @pytest.mark.soak
