@@ -127,24 +127,29 @@ def fetch(module, folder, packages, missing):
         [*APT, *options, "install", *wanted],
         environ_update={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
     )
+    # What arrived whole is kept also when something else did not: it is not fetched twice.
+    wrong = []
+    for package in missing:
+        path = os.path.join(incoming, package["file"])
+        found = sha256_of(path) if os.path.exists(path) else "no file"
+        if found != package["sha256"]:
+            wrong.append((package, found))
+            continue
+        settle(path)
+        os.chmod(path, 0o644)
+        shutil.move(path, os.path.join(folder, package["file"]))
+    if code != 0 or wrong:
+        shutil.rmtree(incoming, ignore_errors=True)
     if code != 0:
         said = [x for x in (err + "\n" + out).splitlines() if x.startswith(("E: ", "Err:"))]
         module.fail_json(
             msg="APT-FETCH: %s" % (" ".join(said[:6]) or "apt-get ended with %d" % code)
         )
-    for package in missing:
-        path = os.path.join(incoming, package["file"])
-        found = sha256_of(path) if os.path.exists(path) else "no file"
-        if found != package["sha256"]:
-            if os.path.exists(path):
-                os.unlink(path)
-            module.fail_json(
-                msg="KEEP-HASH: %s arrived as %s, the lock says %s; nothing was installed"
-                % (package["file"], found, package["sha256"])
-            )
-        settle(path)
-        os.chmod(path, 0o644)
-        shutil.move(path, os.path.join(folder, package["file"]))
+    for package, found in wrong:
+        module.fail_json(
+            msg="KEEP-HASH: %s arrived as %s, the lock says %s; nothing was installed"
+            % (package["file"], found, package["sha256"])
+        )
 
 
 def main():
