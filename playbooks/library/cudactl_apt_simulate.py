@@ -68,7 +68,15 @@ def main():
     )
     top_level, closure = module.params["top_level"], module.params["closure"]
     command = ["apt-get", "--simulate", "--no-install-recommends", "--allow-downgrades"]
-    command += ["--allow-change-held-packages", "install", *top_level]
+    # Holds are set aside for the question (apt keeps a held dependency and then finds no solution);
+    # what others hold must not move all the same, which is looked at below.
+    command += ["--allow-change-held-packages", "--option=APT::Ignore-Hold=true"]
+    # What is there in another version is named too: a newer one may satisfy every dependency, and
+    # apt would see no reason to go back.
+    have = installed(module, list(closure))
+    other = [name for name in sorted(closure) if have.get(name, closure[name]) != closure[name]]
+    command += ["install", *(name for name in top_level if name not in other)]
+    command += ["%s=%s" % (name, closure[name]) for name in other]
     command += [name + "-" for name in module.params["remove"]]
     code, out, err = module.run_command(command, environ_update={"LC_ALL": "C"})
     if code != 0:
@@ -79,12 +87,15 @@ def main():
     would = dict(m.groups() for m in map(INSTALL.match, out.splitlines()) if m)
     removed = [m.group(1) for m in map(REMOVE.match, out.splitlines()) if m]
     removed = [name for name in removed if name not in module.params["remove"]]
-    have = installed(module, list(closure))
     wrong = []
     for name, version in sorted(closure.items()):
         arrives = would.get(name, have.get(name))
         if arrives != version:
             wrong.append("%s would be %s, the lock says %s" % (name, arrives or "absent", version))
+    holds = module.run_command(["apt-mark", "showhold"])[1].split()
+    moved = [name for name in holds if name in would and name not in closure]
+    if moved:
+        wrong.append("apt would change %s, which somebody else holds" % ", ".join(moved))
     if removed:
         wrong.append("apt would remove %s" % ", ".join(removed))
     if wrong:
