@@ -230,6 +230,21 @@ def difference(changes):
     }
 
 
+def asked_for(apt, install, kept, more):
+    """Return what apt is asked for: the kept files, or their names with the files at its hand.
+
+    A file's package is not seen as a way to mend what is on hold and depends on it: then by name.
+    """
+    wanted = [kept.get(entry, entry) for entry in install] + more
+    if not kept or apt.run("--simulate", "--fix-broken", "install", *wanted)[0] == 0:
+        return wanted
+    for path in kept.values():
+        there = os.path.join(INCOMING, os.path.basename(path))
+        if os.path.exists(path) and not os.path.exists(there):
+            os.link(path, there)
+    return [*install, *more]
+
+
 def planned(module):
     """Return what the plan says, for a host whose source is not in place yet."""
     changes = {}
@@ -272,10 +287,10 @@ def main():
             "%s=%s" % (p["name"], p["version"]): os.path.join(folder, p["file"])
             for p in module.params["kept"]
         }
-        wanted = [kept.get(entry, entry) for entry in module.params["install"]]
         remove = module.params["remove"]
-        wanted += [name + "-" for name in remove]
-        wanted += ["--purge"] if module.params["purge"] else []
+        more = [name + "-" for name in remove]
+        more += ["--purge"] if module.params["purge"] else []
+        wanted = asked_for(apt, module.params["install"], kept, more)
         changes = {}
         if wanted:
             changes = apt.would(["install", *wanted], remove)
