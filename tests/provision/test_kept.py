@@ -54,6 +54,8 @@ def test_one_missing_file_is_fetched(apt_lock: StackLock, state: HostState) -> N
     some = there.model_copy(update={"files": there.files[1:]})
     packages = step(plan(apt_lock, with_records(state, kept=[some])), "packages.install")
     assert (packages.download_bytes, packages.variables["from_kept"]) == (1_000_000, False)
+    (file,) = [c.name for c in packages.changes if c.kind == "file"]
+    assert file == f"{FOLDER}/{apt_lock.short_hash}/{there.files[0]}", "and the plan says so"
 
 
 def test_what_nobody_would_return_to_goes(apt_lock: StackLock, state: HostState) -> None:

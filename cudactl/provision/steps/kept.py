@@ -43,13 +43,19 @@ def superfluous(lock: StackLock, state: HostState) -> list[str]:
     return [k.lock for k in state.records.kept if k.lock not in needed]
 
 
-def keep_changes(lock: StackLock, state: HostState) -> list[Change]:
-    """Return which folders of kept packages appear and go."""
+def keep_changes(lock: StackLock, state: HostState, wrong: list[LockedPackage]) -> list[Change]:
+    """Return which folders of kept packages appear and go, and what a folder still lacks."""
     there = {k.lock for k in state.records.kept}
     changes = []
     if lock.short_hash not in there:
         folder = kept_folder(lock.short_hash)
         changes.append(Change(kind="folder", name=folder, after=lock.short_hash))
+    else:
+        kept, folder = kept_files(lock, state), kept_folder(lock.short_hash)
+        lacking = [p for p in wrong if deb_file(p) not in kept]
+        changes += [
+            Change(kind="file", name=f"{folder}/{deb_file(p)}", after=p.sha256) for p in lacking
+        ]
     return changes + [
         Change(kind="folder", name=kept_folder(old), before=old) for old in superfluous(lock, state)
     ]

@@ -49,7 +49,7 @@ def packages_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep | N
             else ""
         ),
         risk="reboot" if driver else "none",
-        changes=[*changes, *removals, *outside, *keep_changes(lock, state)],
+        changes=[*changes, *removals, *outside, *keep_changes(lock, state, wrong)],
         download_bytes=size,
         seconds=PER_ROLE_S + size / FETCH_RATE + room / UNPACK_RATE + PER_PACKAGE_S * len(wrong),
         variables={
