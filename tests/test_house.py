@@ -35,8 +35,8 @@ ONLY_FROM: dict[tuple[str, str], set[str]] = {
         "cudactl.stack.bundle.signing",
         "cudactl.stack.facts.catalogue",
     },
-    # Ansible reads locks from files: the run writes them with the lock's own writer. Which GPU a PCI
-    # id is, and what drives it, are facts: a plan holds the host's GPUs against them.
+    # Ansible reads locks from files: the run writes them with the lock's own writer. Which GPU a
+    # PCI id is, and what drives it, are facts: a plan holds the host's GPUs against them.
     ("provision", "stack"): {
         "cudactl.stack.lock.file",
         "cudactl.stack.facts.catalogue",

@@ -243,10 +243,28 @@ def _write_inputs(
     return data_folder("playbooks") / "provision.yml", [*sources, str(own)], variables
 
 
+def _ansible(folder: Path) -> Path:
+    """Return a folder with an ansible-playbook that ends when this process does, however it ends.
+
+    The claim of a dead run is taken over at once, so nothing of it may go on changing hosts.
+    """
+    program = folder / "bin" / "ansible-playbook"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        "setpriv --pdeathsig TERM true 2>/dev/null && tied='setpriv --pdeathsig TERM'\n"
+        'PATH="${PATH#*:}" exec $tied ansible-playbook "$@"\n'
+    )
+    program.chmod(0o700)
+    return program.parent
+
+
 def _environment(folder: Path) -> dict[str, str]:
     """Return Ansible's environment: our roles, one connection kept open, no noise."""
     return {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PATH": os.pathsep.join(
+            [str(_ansible(folder)), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        ),
         "ANSIBLE_ROLES_PATH": str(data_folder("roles")),
         "ANSIBLE_CONNECTION_PLUGINS": str(data_folder("playbooks") / "connection_plugins"),
         "ANSIBLE_PIPELINING": "True",

@@ -288,6 +288,11 @@ def test_the_claim_of_a_killed_run_is_taken_over(
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
     assert "run-" in host.exec(["cat", "/run/cudactl/host.lock"]), "it had no time to tidy up"
+    until = time.monotonic() + 20
+    playing = ["pgrep", "-f", f"ansible-playbook .*{host.name}"]
+    while subprocess.run(playing, capture_output=True, check=False).returncode == 0:
+        assert time.monotonic() < until, "Ansible goes on changing the host of a dead run"
+        time.sleep(0.2)
     provision(host, lab, lock, check=0)
     assert not plan_of(host, lab, lock)["plan"]["steps"]
     assert not host.exec(["sh", "-c", "ls /run/cudactl 2>/dev/null || true"]).strip()
