@@ -16,6 +16,7 @@ BIN = Path(sys.executable).parent
 Cudactl = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what may run side by side: the lab's tests in one process and first, the rest by file."""
     for item in items:
