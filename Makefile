@@ -30,7 +30,7 @@ demo: setup
 	@tools/demo.sh
 
 test: lint types
-	$(BIN)/pytest -n 2 --dist loadgroup -m '$(EVERYDAY)'
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m '$(EVERYDAY)'
 
 lint: setup
 	$(BIN)/ruff check

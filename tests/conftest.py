@@ -16,14 +16,10 @@ BIN = Path(sys.executable).parent
 Cudactl = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what may run side by side: the lab's tests in one process and first, the rest by file."""
-    for item in items:
-        lab = item.get_closest_marker("lab") is not None
-        item.add_marker(pytest.mark.xdist_group("lab" if lab else str(item.path)))
-    # The lab waits more than it computes and takes longest: beside it all the others are done.
-    items.sort(key=lambda item: item.get_closest_marker("lab") is None)
+    """Put the lab's files first: they take longest, and files are what runs side by side."""
+    lab = {item.path for item in items if item.get_closest_marker("lab") is not None}
+    items.sort(key=lambda item: item.path not in lab)
 
 
 @pytest.fixture(scope="session", autouse=True)
