@@ -57,6 +57,13 @@ def plan_of(host: LabHost, lab: Lab, lock: Path, check: int = 0) -> dict[str, An
     return row
 
 
+def attempt(host: LabHost, lab: Lab, lock: Path) -> subprocess.CompletedProcess[str]:
+    """Run `provision host` on a host that cannot even be photographed."""
+    return cudactl(
+        *("provision", "host", host.name, "-i", str(lab.inventory), "--lock", str(lock), "--yes")
+    )
+
+
 def provision(
     host: LabHost, lab: Lab, lock: Path, *more: str, check: int | None = None
 ) -> subprocess.CompletedProcess[str]:

@@ -128,7 +128,7 @@ def test_names_that_only_ssh_knows_need_no_inventory(
     asked.exec(["rm", "-f", "/etc/profile.d/cudactl-cuda.sh"])
     way = [asked.name, f"--ssh-arg=-F{lab.ssh_config}", "--lock", str(lock)]
     done = cudactl("provision", "host", *way, "--yes", check=0)
-    assert "Place the login environment" in done.stderr
+    assert "Place what leads to it" in done.stderr
     assert "nothing to do" in cudactl("plan", "host", *way, check=0).stdout
 
 
