@@ -255,7 +255,7 @@ class Slow(SimpleHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        beginning = start + 1_000_000
+        beginning = start + 2_500_000
         self.wfile.write(data[start:beginning])
         self.rest.wait(60)
         self.wfile.write(data[beginning:])
