@@ -279,6 +279,7 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str], threading.Event]]:
     server.server_close()
 
 
+@pytest.mark.soak  # beside other work the blocked download is waited for longer than it should
 def test_ctrl_c_leaves_a_bundle_that_the_next_run_completes(site: Site) -> None:
     site.publish("1.19.1", padding=5_000_000)
     with serving(site.folder / "mirror") as (url, ranges, rest):
