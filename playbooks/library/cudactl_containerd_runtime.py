@@ -162,8 +162,9 @@ def known(after):
 class Files:
     """The two files, put back as they were when something is wrong."""
 
-    def __init__(self, *paths):
+    def __init__(self, module, *paths):
         """Read them."""
+        self.module = module
         self.before = {path: self.read(path) for path in paths}
 
     @staticmethod
@@ -175,20 +176,15 @@ class Files:
         except FileNotFoundError:
             return None
 
-    @staticmethod
-    def write(path, text):
-        """Write a file whole."""
+    def write(self, path, text):
+        """Write a file whole, with the owner and permissions that it had."""
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         aside = path + ".cudactl-new"
         with open(aside, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        if os.path.exists(path):
-            shutil.copystat(path, aside)
-        else:
-            os.chmod(aside, 0o644)
-        os.replace(aside, path)
+        self.module.atomic_move(aside, path)
 
     def put_back(self):
         """Restore both."""
@@ -219,7 +215,7 @@ def main():
         code, out, err = module.run_command([program, "--config", config, "config", "dump"])
         return out if code == 0 else "", " ".join((err or out).split())[-400:]
 
-    files = Files(config, drop_in)
+    files = Files(module, config, drop_in)
     before, said = dump()
     if not before:
         module.fail_json(

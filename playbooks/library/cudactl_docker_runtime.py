@@ -162,21 +162,14 @@ def keep(path, folder):
         shutil.copy2(path, copy)
 
 
-def write(path, text):
-    """Write a file whole, with the permissions that it had."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+def write(module, path, text):
+    """Write a file whole, with the owner and permissions that it had."""
     aside = path + ".cudactl-new"
     with open(aside, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    if os.path.exists(path):
-        shutil.copystat(path, aside)
-        owner = os.stat(path)
-        os.chown(aside, owner.st_uid, owner.st_gid)
-    else:
-        os.chmod(aside, 0o644)
-    os.replace(aside, path)
+    module.atomic_move(aside, path)
 
 
 def check(module, path, text):
@@ -235,7 +228,7 @@ def main():
     check(module, path, after)
     if present:
         keep(path, given["keep"])
-    write(path, after)
+    write(module, path, after)
     runtimes = []
     if given["apply"] != "none":
         module.run_command(["systemctl", given["apply"], "docker.service"])
@@ -244,7 +237,7 @@ def main():
             if before is None:
                 os.unlink(path)
             else:
-                write(path, before)
+                write(module, path, before)
             module.run_command(["systemctl", given["apply"], "docker.service"])
             module.fail_json(
                 msg="CONTAINERS-REFUSED: Docker did not take up NVIDIA's runtime within %d s (it "

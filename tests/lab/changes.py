@@ -62,7 +62,6 @@ MADE_BY_OTHERS = re.compile(
     r"|ssl/certs/.*|ca-certificates\.conf.*"  # update-ca-certificates
     r"|systemd/system/.*\.wants/.*"  # deb-systemd-helper; our own enabling is a service change
     r")$|^/usr/local/cuda-[0-9]+$"  # alternatives' links of cuda packages, but for the one we set
-    r"|^/opt/cudactl/stacks/[0-9a-f]+\.unpacking$"  # half a stack, which unpacking it whole ends
     # What a run writes down of itself: its results, not part of the way there.
     r"|^/var/lib/cudactl/((certificate.*|run|brought)\.json|history\.jsonl|locks/.*"
     r"|before-reboot/.*)$"

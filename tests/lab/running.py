@@ -79,7 +79,7 @@ def provision(
     if "--check" in more or any(f["refuses"] for f in plan.get("findings", ())):
         plan = {"steps": []}
     assert not unplanned(plan, real), f"changed, and not in the plan: {unplanned(plan, real)}"
-    if done.returncode == 0 and "PROVISION" not in done.stderr:
+    if done.returncode == 0:
         assert not missing(plan, real), f"planned, and not changed: {missing(plan, real)}"
     return done
 

@@ -105,6 +105,17 @@ def test_a_host_that_moved_gives_another_hash(apt_lock: StackLock, state: HostSt
     assert plan(apt_lock, state).hash != plan(apt_lock, moved).hash
 
 
+def test_half_a_stack_of_a_stopped_run_is_named_and_goes(
+    wheel_lock: StackLock, debian_state: HostState
+) -> None:
+    half = f"{wheel_lock.short_hash}.unpacking"
+    stacks = [{"lock": half, "complete": False, "wheels": {}}]
+    stopped = HostState.model_validate({**debian_state.model_dump(), "stacks": stacks})
+    (step,) = [s for s in plan(wheel_lock, stopped).steps if s.role == "wheel_stack"]
+    gone = {c.name for c in step.changes if c.after is None}
+    assert gone == {f"/opt/cudactl/stacks/{half}"}
+
+
 def test_wheels_are_unpacked_once(wheel_lock: StackLock, debian_state: HostState) -> None:
     made = plan(wheel_lock, debian_state)
     assert [s.id for s in made.steps] == ["wheel_stack.unpack"]

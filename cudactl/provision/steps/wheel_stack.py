@@ -23,6 +23,13 @@ def wheel_stack_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep 
     there = next((s for s in state.stacks if s.lock == lock.short_hash), None)
     if there is not None and there.complete and there.wheels == wanted:
         return None
+    # Where an earlier run was stopped in the middle, half a stack lies beside the whole one.
+    half = f"{lock.short_hash}.unpacking"
+    left = [
+        Change(kind="folder", name=f"{STACKS}/{half}", before="half unpacked")
+        for s in state.stacks
+        if s.lock == half
+    ]
     size = sum(p.size for p in lock.packages)
     folder = stack_folder(lock)
     return PlanStep(
@@ -36,7 +43,8 @@ def wheel_stack_step(lock: StackLock, state: HostState, _: Choices) -> PlanStep 
                 name=folder,
                 before=None if there is None else "incomplete",
                 after=lock.short_hash,
-            )
+            ),
+            *left,
         ],
         download_bytes=size,
         seconds=PER_ROLE_S + size / FETCH_RATE + 2 * size / UNPACK_RATE,
