@@ -42,6 +42,16 @@ def test_what_the_host_has_is_not_asked_for(apt_lock: StackLock, state: HostStat
     assert missing(needing(apt_lock, "libx11-6", "dkms"), there) == ["dkms"]
 
 
+def test_a_host_with_every_locked_package_is_asked_nothing(
+    apt_lock: StackLock, state: HostState
+) -> None:
+    # The need is met by a package of another name, which dpkg knows and names alone do not show.
+    there = {**state.packages, **{p.name: p.version for p in apt_lock.packages}}
+    assert not missing(
+        needing(apt_lock, "awk"), state.model_copy(update={"packages": {**there, "mawk": "1.3"}})
+    )
+
+
 @pytest.mark.parametrize(
     "answer",
     [

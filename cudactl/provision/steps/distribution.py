@@ -15,6 +15,7 @@ from typing import Any
 from cudactl.contracts.lock import StackLock
 from cudactl.contracts.plan import Change
 from cudactl.contracts.state import AptAnswer, HostState
+from cudactl.provision.steps.apt import installed_version, locked_debs
 from cudactl.provision.steps.driver_facts import headers_missing
 
 HOST_COMPILER = ("g++", "build-essential")
@@ -68,8 +69,13 @@ def compiler_missing(lock: StackLock, state: HostState) -> bool:
 
 
 def missing(lock: StackLock, state: HostState) -> list[str]:
-    """Return the distribution's packages that the lock needs and the host has not, by name."""
-    names = {e.name for e in lock.external if e.name not in state.packages}
+    """Return the distribution's packages that the lock needs and the host has not, by name.
+
+    Where every locked package is there, dpkg has seen that its needs are met, be it by another
+    package that provides the name: then there is nothing to ask.
+    """
+    whole = all(installed_version(state, p) == p.version for p in locked_debs(lock))
+    names = set() if whole else {e.name for e in lock.external if e.name not in state.packages}
     names |= set(headers_missing(lock, state))
     if compiler_missing(lock, state):
         names.add("g++")
