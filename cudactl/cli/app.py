@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cudactl.contracts.errors import CudactlError, Exit
+from cudactl.contracts.errors import CudactlError, Exit, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +45,29 @@ def note(text: str) -> None:
 def finish(code: Exit) -> None:
     """End the command with an exit code."""
     raise click.exceptions.Exit(int(code))
+
+
+def confirm(question: str, shown: str, remedy: str) -> None:
+    """Ask before something changes, and end the command unless the answer is yes.
+
+    Args:
+        question: What is asked, with what was shown in mind.
+        shown: What that is: "the plan above".
+        remedy: What to do where there is no terminal to ask on.
+
+    Raises:
+        UsageError: NOT-CONFIRMED, where there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "NOT-CONFIRMED",
+            "there is no terminal to ask on, and --yes was not given",
+            expected=f"a yes to {shown}",
+            remedy=remedy,
+        )
+    if not click.confirm(question, err=True):
+        note("Nothing was changed.")
+        finish(Exit.FAIL)
 
 
 def wants_json() -> bool:

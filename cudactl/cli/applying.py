@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cudactl.cli.app import emit_json, finish, format_error, json_option, note, say
+from cudactl.cli.app import confirm, emit_json, finish, format_error, json_option, note, say
 from cudactl.cli.host_options import HostChoice, ask_sudo_option, sudo_password
-from cudactl.contracts.errors import CudactlError, Exit, UsageError, worst
+from cudactl.contracts.errors import CudactlError, Exit, worst
 
 if TYPE_CHECKING:
     from cudactl.contracts.certificate import Certificate
@@ -101,7 +100,11 @@ def carry_out(
     password = None
     if todo:
         if not how.yes and not how.check:
-            _ask(len(todo))
+            confirm(
+                f"Change {len(todo)} host{'s' * (len(todo) != 1)} as shown?",
+                "the plan above",
+                "add --yes, or save the plan with `plan host -o FILE` and apply it",
+            )
         password = sudo_password() if how.ask_sudo else None
         applied = _apply(todo, inventories, chosen, password, how)
         codes += [a.error.exit_code for a in applied if a.error is not None]
@@ -145,19 +148,6 @@ def _save(
     else:
         note(f"{output} was not written: not every host has a plan that may be applied")
     finish(worst(codes))
-
-
-def _ask(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "NOT-CONFIRMED",
-            "there is no terminal to ask on, and --yes was not given",
-            expected="a yes to the plan above",
-            remedy="add --yes, or save the plan with `plan host -o FILE` and apply it",
-        )
-    if not click.confirm(f"Change {count} host{'s' * (count != 1)} as shown?", err=True):
-        note("Nothing was changed.")
-        finish(Exit.FAIL)
 
 
 def _apply(

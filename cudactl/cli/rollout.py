@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cudactl.cli.app import emit_json, finish, json_option, note, say
+from cudactl.cli.app import confirm, emit_json, finish, json_option, note, say
 from cudactl.cli.host_options import (
     HostChoice,
     ask_sudo_option,
@@ -203,7 +202,12 @@ def start(
     if not as_json:
         say(beginning(request, seen, survey.planned))
     if not yes:
-        _confirm(len(request.hosts))
+        count = len(request.hosts)
+        confirm(
+            f"Roll out to {count} host{'s' * (count != 1)} as shown?",
+            "the rollout above",
+            "add --yes",
+        )
     password = sudo_password() if ask_sudo else None
     folder = create(request, state_dir)
     _drive(folder, as_json, survey=survey, become_password=password)
@@ -244,19 +248,6 @@ def _options(canary: tuple[str, ...], care: dict[str, Any], chosen: HostChoice) 
             expected="a number of hosts, or a share such as 5%" if option == "max-down" else "",
             remedy="see: cudactl rollout start --help",
         ) from None
-
-
-def _confirm(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "NOT-CONFIRMED",
-            "there is no terminal to ask on, and --yes was not given",
-            expected="a yes to the rollout above",
-            remedy="add --yes",
-        )
-    if not click.confirm(f"Roll out to {count} host{'s' * (count != 1)} as shown?", err=True):
-        note("Nothing was changed.")
-        finish(Exit.FAIL)
 
 
 def _drive(folder: RolloutFolder, as_json: bool, **how: Any) -> None:  # noqa: ANN401
