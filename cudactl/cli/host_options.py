@@ -29,8 +29,15 @@ class HostChoice:
     ssh_args: tuple[str, ...]
 
 
-def host_options(function: F) -> F:
-    """Add HOST… and the options that choose hosts and locks."""
+def host_options(
+    function: F, otherwise: str = "the inventory variable cudactl_lock, or ./stack.lock"
+) -> F:
+    """Add HOST… and the options that choose hosts and locks.
+
+    Args:
+        function: The command.
+        otherwise: Which lock it takes where none is named, for its help.
+    """
     decorators = [
         click.argument("names", nargs=-1, metavar="[HOST]..."),
         click.option(
@@ -45,8 +52,7 @@ def host_options(function: F) -> F:
         click.option(
             "--lock",
             type=click.Path(path_type=Path, dir_okay=False),
-            help="The lock for these hosts; otherwise the inventory variable cudactl_lock, or "
-            "./stack.lock.",
+            help=f"The lock for these hosts; otherwise {otherwise}.",
         ),
         click.option(
             "--forks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ OUTPUT = click.option(
 
 
 @click.command()
-@host_options
+@partial(host_options, otherwise="the last one that the host was certified for")
 @choices_options
 @OUTPUT
 @applying_options
@@ -48,7 +49,7 @@ def rollback(output: Path | None, **options: Any) -> None:  # noqa: ANN401
 
 
 @click.command()
-@host_options
+@partial(host_options, otherwise="what the host itself keeps")
 @click.option("purge", "--purge", is_flag=True, help="Certificates and history go too.")
 @OUTPUT
 @applying_options
