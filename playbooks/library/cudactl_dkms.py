@@ -140,6 +140,12 @@ def main():
             continue
         path, log = log_of(kernel)
         _, status, _ = module.run_command(["dkms", "status"])
+        if "nvidia" not in status:
+            module.fail_json(
+                msg="DKMS-UNKNOWN: %s, and DKMS knows of none that it could build. Its package "
+                "adds it when it is installed: on the host, apt-get install --reinstall it, or "
+                "dkms add -m nvidia -v %s, then run again" % (why, version)
+            )
         module.fail_json(
             msg="DKMS-FAILED: %s (dkms ended with %d: %s). %s: %s. What to do: read that log; a "
             "newer driver of the branch, the other flavour or another kernel may build"

@@ -135,6 +135,31 @@ def asked(bench: Bench) -> list[str]:
     return [c for c in said if not c.startswith("is-")]
 
 
+def test_a_module_that_dkms_was_never_told_of_is_no_failed_build(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dkms = load("cudactl_dkms")
+
+    class Machine:
+        """Headers are there, dkms has nothing to do, and knows of nothing."""
+
+        check_mode = False
+
+        def __init__(self, **_: object) -> None:
+            self.params = {"version": "1", "flavour": "", "kernels": [KERNEL], "build": True}
+
+        def run_command(self, *_: object, **__: object) -> tuple[int, str, str]:
+            return 0, "", ""
+
+        def fail_json(self, msg: str) -> None:
+            raise SystemExit(msg)
+
+    monkeypatch.setattr(dkms, "AnsibleModule", Machine)
+    monkeypatch.setattr(dkms, "build", lambda *_: (0, ""))
+    with pytest.raises(SystemExit, match="DKMS-UNKNOWN: .*dkms add -m nvidia -v 1"):
+        dkms.main()
+
+
 def test_a_disabled_unit_is_enabled_without_a_reload_of_systemd(bench: Bench) -> None:
     systemctl(bench, "disabled", "inactive")
     assert bench.run("cudactl_units", enable=[UNIT])["units"] == [UNIT]

@@ -18,12 +18,6 @@ SUFFIXED = 580
 """The last branch whose packages carry it in their names."""
 
 BLACKLIST = b"blacklist nouveau\noptions nouveau modeset=0\n"
-# Nothing is built in the lab, but a new driver asks for a restart as the real one does.
-REBOOT = script(
-    "configure",
-    "touch /var/run/reboot-required",
-    'echo "$DPKG_MAINTSCRIPT_PACKAGE" >>/var/run/reboot-required.pkgs',
-)
 UNIT = b"""\
 [Unit]
 Description=Simulated by cudactl's lab. CUDACTL-SIMULATED-LIBRARY
@@ -112,7 +106,7 @@ def _ubuntu(driver: str, shop: Workshop) -> list[Deb]:
                 provides=["nvidia-dkms-kernel"],
                 conflicts=["nvidia-dkms-kernel"],
                 replaces=["nvidia-dkms-kernel"],
-                scripts={"postinst": REBOOT},
+                scripts=_dkms_scripts(driver),
             ),
             deb(headless, same(source, common, libraries[2], tools[1], f"libnvidia-cfg1{s}")),
             deb(f"nvidia-headless{s}{flavour}", same(headless, dkms)),
@@ -194,7 +188,7 @@ def _debian(driver: str, shop: Workshop) -> list[Deb]:
                 f"nvidia-kernel{flavour}-dkms",
                 [*same("nvidia-kernel-support"), "dkms"],
                 _dkms(driver, f"kernel{flavour}", shop, _source(driver, f"kernel{flavour}", shop)),
-                scripts={"postinst": REBOOT},
+                scripts=_dkms_scripts(driver),
                 **kernel,
             )
             for flavour in ("-open", "")
@@ -371,6 +365,22 @@ def _dkms(driver: str, module: str, shop: Workshop, payload: Payload | None = No
         .file(f"{folder}/nvidia.c", MODULE.read_bytes())
         .file(f"{folder}/Kbuild", _kbuild(driver, licence).encode())
     )
+
+
+def _dkms_scripts(driver: str) -> dict[str, str]:
+    """DKMS is told of the module and made to forget it; a new driver asks for a restart."""
+    known = f"-m nvidia -v {driver}"
+    there = "command -v dkms >/dev/null"
+    return {
+        "postinst": script(
+            "configure",
+            "touch /var/run/reboot-required",
+            'echo "$DPKG_MAINTSCRIPT_PACKAGE" >>/var/run/reboot-required.pkgs',
+            f"if {there}; then dkms add {known} >/dev/null 2>&1 || true; fi",
+        ),
+        "prerm": "#!/bin/sh\nset -e\n"
+        f"if {there}; then dkms remove {known} --all >/dev/null 2>&1 || true; fi\n",
+    }
 
 
 def _unit(payload: Payload, name: str) -> Payload:

@@ -107,7 +107,7 @@ def reload_obstacles(lock: StackLock, state: HostState) -> list[str]:
     found = []
     running = state.kernel.running
     if state.module.nouveau:
-        found.append("nouveau holds the GPUs")
+        found.append("nouveau is loaded")
     if running not in state.kernel.installed:
         found.append(f"the modules of the running kernel {running} are gone")
     elif not built_by_dkms(lock) and _boots_another(state):
