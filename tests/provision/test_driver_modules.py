@@ -156,7 +156,7 @@ def test_a_module_that_dkms_was_never_told_of_is_no_failed_build(
 
     monkeypatch.setattr(dkms, "AnsibleModule", Machine)
     monkeypatch.setattr(dkms, "build", lambda *_: (0, ""))
-    with pytest.raises(SystemExit, match="DKMS-UNKNOWN: .*dkms add -m nvidia -v 1"):
+    with pytest.raises(SystemExit, match=r"DKMS-UNKNOWN: .*dkms add -m nvidia -v 1"):
         dkms.main()
 
 
