@@ -70,6 +70,9 @@ if sys.argv[1] == "autoinstall":
 elif sys.argv[1] == "status":
     for path in glob.glob("/var/lib/dkms/*/*/*/x86_64"):
         print("%s/%s, %s, %s: installed" % tuple(path.split("/")[4:]))
+    for name, version, source in sources():
+        if not glob.glob("/var/lib/dkms/%s/%s/*/x86_64" % (name, version)):
+            print("%s/%s: added" % (name, version))
 """.replace("FAILS", FAILS, 1).replace("GCC_SAID", GCC_SAID, 1)
 
 # The kernel: at boot a GPU appears on the bus, and the driver is loaded if its module is there.
